@@ -1,0 +1,3 @@
+module github.com/kubeprober/kubeprober/agent
+
+go 1.26.0

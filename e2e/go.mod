@@ -1,0 +1,3 @@
+module github.com/kubeprober/kubeprober/e2e
+
+go 1.26.0

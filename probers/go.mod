@@ -1,0 +1,3 @@
+module github.com/kubeprober/kubeprober/probers
+
+go 1.26.0
