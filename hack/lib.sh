@@ -1,0 +1,58 @@
+# Functions that the scripts of hack/ share: where things are kept, and how a thing is made once.
+# Sourced, never run:  source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+
+# The root of the repository.
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# Everything that is built once and kept between clones: <what>-<version>/.
+cache=${KUBEPROBER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kubeprober}
+
+log() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+
+die() {
+	printf 'error: %s\n' "$*" >&2
+	exit 1
+}
+
+# with_lock NAME COMMAND... runs COMMAND while no other process holds the lock of that name.
+# The lock is released when this process ends, however it ends; COMMAND must not leave a daemon that keeps descriptor 9.
+with_lock() {
+	local name=$1
+	shift
+	mkdir -p "$cache/locks"
+	(
+		exec 9>"$cache/locks/$name"
+		flock 9
+		"$@"
+	)
+}
+
+# cached NAME COMMAND... makes the folder $cache/NAME unless it is there: COMMAND gets the path of an empty folder to
+# fill as its last argument. The folder gets its name only when COMMAND has succeeded, so an interrupted build leaves
+# nothing that looks complete; of two makes at once, one builds and the other waits.
+cached() {
+	local name=$1
+	shift
+	[[ -d $cache/$name ]] || with_lock "$name" fill_cache "$name" "$@"
+}
+
+fill_cache() {
+	local name=$1 partial=$cache/$1.partial
+	shift
+	[[ ! -d $cache/$name ]] || return 0
+	rm -rf "$partial"
+	mkdir -p "$partial"
+	log "Building $name (kept in $cache)"
+	"$@" "$partial"
+	mv -T "$partial" "$cache/$name"
+}
+
+# module_version DIR MODULE prints the version of MODULE that the go.mod in DIR requires.
+module_version() {
+	(cd "$1" && GOWORK=off go list -m -f '{{.Version}}' "$2")
+}
+
+# module_dir DIR MODULE prints the folder that holds the source of MODULE, downloading it if need be.
+module_dir() {
+	(cd "$1" && GOWORK=off go mod download "$2" && GOWORK=off go list -m -f '{{.Dir}}' "$2")
+}
