@@ -7,6 +7,9 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Everything that is built once and kept between clones: <what>-<version>/.
 cache=${KUBEPROBER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kubeprober}
 
+# The node image of kind v0.33.0 with the minor version of hack/kube/go.mod: used where a registry answers.
+stock_node_image=kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5
+
 log() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 
 die() {
@@ -55,4 +58,33 @@ module_version() {
 # module_dir DIR MODULE prints the folder that holds the source of MODULE, downloading it if need be.
 module_dir() {
 	(cd "$1" && GOWORK=off go mod download "$2" && GOWORK=off go list -m -f '{{.Dir}}' "$2")
+}
+
+# registry_reachable is true when a container registry answers; then images are pulled instead of built.
+# KUBEPROBER_REGISTRY=yes or =no decides without asking.
+registry_reachable() {
+	case ${KUBEPROBER_REGISTRY:-} in
+	yes) return 0 ;;
+	no) return 1 ;;
+	'') timeout 15 docker manifest inspect "$stock_node_image" >/dev/null 2>&1 ;;
+	*) die "KUBEPROBER_REGISTRY is '$KUBEPROBER_REGISTRY'; it must be yes, no or unset" ;;
+	esac
+}
+
+# debian_packages PACKAGE... installs those of the packages that the machine lacks.
+debian_packages() {
+	local missing=() p
+	for p; do
+		[[ $(dpkg-query -W -f '${Status}' "$p" 2>/dev/null) == "install ok installed" ]] || missing+=("$p")
+	done
+	((${#missing[@]} > 0)) || return 0
+	[[ $(id -u) == 0 && -e /etc/debian_version ]] ||
+		die "building without a container registry needs the Debian packages ${missing[*]}; install them, or give this machine access to a registry"
+	log "Installing ${missing[*]}"
+	with_lock apt apt_install "${missing[@]}"
+}
+
+apt_install() {
+	apt-get update -q >&2
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >&2
 }
