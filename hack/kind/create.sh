@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Creates a kind cluster, also several at once by several calls, and waits until it can be used: nodes Ready, DNS
+# Available, a default StorageClass. A cluster of that name that is there already is deleted first.
+#   create.sh NAME [--workers N] [--kubeconfig FILE]
+# FILE (default bin/kind/NAME.kubeconfig) gets the cluster's admin credentials; ~/.kube/config is left alone.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+source "$root/hack/kind/kind.sh"
+
+usage='usage: create.sh NAME [--workers N] [--kubeconfig FILE]'
+name=${1:?$usage}
+shift
+workers=0
+kubeconfig=$root/bin/kind/$name.kubeconfig
+while (($# > 0)); do
+	case $1 in
+	--workers) workers=${2:?$usage} ;;
+	--kubeconfig) kubeconfig=$(realpath -m "${2:?$usage}") ;;
+	*) die "$usage" ;;
+	esac
+	shift 2
+done
+[[ $workers =~ ^[0-9]$ ]] || die "--workers $workers: give a number from 0 to 9"
+
+"$root/hack/engine/up.sh"
+image=$("$root/hack/node/image.sh")
+kind=$("$root/hack/tools/tool.sh" kind)
+kubectl=$("$root/hack/kube/kubectl.sh")
+
+config() {
+	cat <<EOF
+kind: Cluster
+apiVersion: kind.x-k8s.io/v1alpha4
+networking:
+  kubeProxyMode: nftables
+EOF
+	# An image of our own brings its pod network (hack/node/files/kind/bin/pod-network); others bring kind's.
+	! own_image "$image" || echo "  disableDefaultCNI: true"
+	printf 'nodes:\n- role: control-plane\n'
+	for ((i = 0; i < workers; i++)); do echo "- role: worker"; done
+}
+
+# connect_nodes tells each node its pod CIDR and the ways to the others.
+connect_nodes() {
+	local nodes=() cidrs=() ips=() node i j
+	mapfile -t nodes < <("$kind" get nodes --name "$name" 2>/dev/null)
+	for node in "${nodes[@]}"; do
+		"$kubectl" --kubeconfig "$kubeconfig" wait --for=jsonpath='{.spec.podCIDR}' --timeout 60s "node/$node" >/dev/null
+		cidrs+=("$("$kubectl" --kubeconfig "$kubeconfig" get node "$node" -o jsonpath='{.spec.podCIDR}')")
+		ips+=("$(node_ip "$node")")
+	done
+	for i in "${!nodes[@]}"; do
+		local ways=()
+		for j in "${!nodes[@]}"; do
+			((i == j)) || ways+=("${cidrs[j]}=${ips[j]}")
+		done
+		docker exec "${nodes[i]}" /kind/bin/pod-network "${cidrs[i]}" "${ways[@]}"
+	done
+}
+
+started=$SECONDS
+log "Creating cluster $name"
+mkdir -p "$(dirname "$kubeconfig")"
+"$kind" delete cluster -q --name "$name" --kubeconfig "$kubeconfig"
+rm -f "$kubeconfig"
+config | "$kind" create cluster -q --name "$name" --image "$image" --kubeconfig "$kubeconfig" --config -
+((workers == 0)) || ! own_image "$image" || connect_nodes
+
+"$kubectl" --kubeconfig "$kubeconfig" wait --for=condition=Ready --timeout 120s node --all >/dev/null
+"$kubectl" --kubeconfig "$kubeconfig" -n kube-system rollout status --timeout 120s deployment/coredns >/dev/null
+"$kubectl" --kubeconfig "$kubeconfig" get storageclass \
+	-o jsonpath='{.items[*].metadata.annotations.storageclass\.kubernetes\.io/is-default-class}' | grep -q true ||
+	die "cluster $name has no default StorageClass"
+log "Cluster $name is ready after $((SECONDS - started)) s: kubectl --kubeconfig $kubeconfig get nodes"

@@ -1,0 +1,3 @@
+module github.com/kubeprober/kubeprober/hack/node/pause
+
+go 1.26.0
