@@ -1,0 +1,102 @@
+# Kubeprober's targets. Each module has its own (build, test, lint, ...: hack/make/module.mk); these fan out to them.
+# `make help` lists them.
+
+SHELL := /usr/bin/env bash -o errexit -o nounset -o pipefail
+.DEFAULT_GOAL := help
+
+# In the order in which they import each other.
+MODULES := apis tunnel master agent kubectl-probe probers e2e
+# Modules of hack/ with Go code of our own; they are not in the workspace.
+HACK_MODULES := hack/engine hack/node/pause hack/tools/crdtrim
+# The specs of e2e need clusters: `make e2e` runs them.
+TEST_MODULES := $(filter-out e2e,$(MODULES))
+
+# fan runs a target in every module of a list and stops at the first that fails.
+fan = $(foreach m,$(2),$(MAKE) --no-print-directory -C $(m) $(1) &&) true
+
+.PHONY: help
+help: ## Show the targets.
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' Makefile
+
+##@ Develop
+
+.PHONY: build build-isolated test test-hack lint fmt tidy
+build: ## Build all modules; commands go to bin/.
+	$(call fan,build,$(MODULES))
+
+build-isolated: ## Build and vet every module as its users do: without the workspace.
+	$(call fan,build-isolated,$(MODULES))
+
+test: envtest test-hack ## Run the unit and envtest suites of all modules with the race detector.
+	$(call fan,test,$(TEST_MODULES))
+
+test-hack:
+	$(foreach m,$(HACK_MODULES),(cd $(m) && GOWORK=off go test -race ./...) &&) true
+
+lint: ## Run the linters over all modules.
+	$(call fan,lint,$(MODULES))
+	golangci=$$(hack/tools/tool.sh golangci-lint); \
+	$(foreach m,$(HACK_MODULES),(cd $(m) && GOWORK=off $$golangci run --config $(CURDIR)/.golangci.yml ./...) &&) true
+
+fmt: ## Format the code of all modules.
+	$(call fan,fmt,$(MODULES))
+
+tidy: ## Update go.mod and go.sum of all modules.
+	$(call fan,tidy,$(MODULES))
+
+##@ Generate
+
+.PHONY: generate manifests render verify
+generate: ## Generate code.
+	$(call fan,generate,$(MODULES))
+
+manifests: ## Generate CRDs and other manifests.
+	$(call fan,manifests,$(MODULES))
+
+render: ## Render deployment/*.yaml from the config/ folders of the modules.
+	hack/deploy/render.sh
+
+verify: ## Fail when something generated is not fresh, and say what.
+	hack/verify.sh
+
+##@ Ship
+
+.PHONY: images deploy undeploy
+images: ## Build all container images into the local Docker engine.
+	$(call fan,image,$(TEST_MODULES))
+
+deploy: ## Deploy APP (probe-master, probe-agent, probe-agent-standalone) to the current cluster.
+	hack/deploy/deploy.sh "$(APP)"
+
+undeploy: ## Remove APP from the current cluster.
+	hack/deploy/undeploy.sh "$(APP)"
+
+##@ Real Kubernetes
+
+.PHONY: envtest kube engine node-image
+envtest: ## Ensure etcd, kube-apiserver and kubectl for the tests (built once, cached).
+	hack/kube/build.sh envtest
+
+kube: ## Ensure all Kubernetes binaries (built once, cached).
+	hack/kube/build.sh envtest
+	hack/kube/build.sh node
+
+engine: ## Ensure a Docker engine.
+	hack/engine/up.sh
+
+node-image: engine ## Ensure the node image for kind clusters.
+	hack/node/image.sh
+
+.PHONY: demo demo-down e2e
+demo: ## Create a master and two managed clusters, and walk through what Kubeprober does.
+	hack/demo/up.sh
+
+demo-down: ## Delete the demo's clusters.
+	hack/demo/down.sh
+
+e2e: ## Run the end-to-end suite on kind clusters of its own.
+	$(MAKE) --no-print-directory -C e2e e2e
+
+.PHONY: clean
+clean: ## Delete bin/. The cache of toolchains stays: ~/.cache/kubeprober or KUBEPROBER_CACHE.
+	rm -rf bin
