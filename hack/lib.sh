@@ -88,3 +88,10 @@ apt_install() {
 	apt-get update -q >&2
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >&2
 }
+
+# docker_build ARGUMENT... is docker build that speaks only when it fails: an engine without buildx prints a warning a build.
+docker_build() {
+	local output
+	output=$(docker build "$@" 2>&1) || die "docker build $*:
+$output"
+}

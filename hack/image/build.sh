@@ -45,4 +45,4 @@ if [[ $dockerfile == "$root/hack/image/Dockerfile" ]]; then
 fi
 
 log "Building $image"
-docker build -q "${arguments[@]}" -t "$image" -f "$dockerfile" "$context" >/dev/null
+docker_build "${arguments[@]}" -t "$image" -f "$dockerfile" "$context"

@@ -76,7 +76,7 @@ storage_manifest() {
 component_image() {
 	printf 'FROM scratch\nCOPY . /\nENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n' >"$2.Dockerfile"
 	[[ -z ${3:-} ]] || printf 'ENTRYPOINT ["%s"]\n' "$3" >>"$2.Dockerfile"
-	docker build -q -t "$1" -f "$2.Dockerfile" "$2" >/dev/null
+	docker_build -t "$1" -f "$2.Dockerfile" "$2"
 }
 
 # copy_with_libraries ROOT TO BINARY... copies binaries of ROOT and the libraries that they load.
@@ -148,6 +148,8 @@ load_components() {
 	docker exec "$container" pkill --signal TERM containerd
 	docker exec "$container" bash -c 'while pgrep -x containerd >/dev/null; do sleep 0.1; done'
 	docker commit --change 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]' --change 'CMD []' "$container" "$image" >/dev/null
+	docker rm -f -v "$container" >/dev/null
+	trap - EXIT
 	docker rmi "$@" >/dev/null
 }
 
@@ -163,9 +165,9 @@ build_image() {
 
 	tar -C "$dir/root" --numeric-owner -cf "$dir/context/root.tar" .
 	printf '%s\n' 'FROM scratch' 'ADD root.tar /' 'ENV container=docker' 'STOPSIGNAL SIGRTMIN+3' >"$dir/context/Dockerfile"
-	docker build -q -t "$name:base" "$dir/context" >/dev/null
-	load_components "$name:base" "$image" "${components[@]}"
-	docker rmi "$name:base" >/dev/null
+	docker_build -t "$image-base" "$dir/context"
+	load_components "$image-base" "$image" "${components[@]}"
+	docker rmi "$image-base" >/dev/null
 	rm -rf "$dir"/{root,components,components.list,context}
 	docker save -o "$dir/image.tar" "$image"
 }
@@ -181,8 +183,9 @@ fi
 
 inputs=$(cd "$root/hack" && find node kube/build.sh kube/go.mod kube/etcd/go.mod tools/go.mod rootfs.sh -type f -print0 |
 	sort -z | xargs -0 sha256sum | sha256sum | cut -c1-12)
-name=kubeprober/node
-image=$name:$kube_version-$inputs
-cached "node-image-$kube_version-$inputs" build_image
-docker image inspect "$image" >/dev/null 2>&1 || docker load -q -i "$cache/node-image-$kube_version-$inputs/image.tar" >/dev/null
+image=kubeprober/node:$kube_version-$inputs
+saved=node-image-$kube_version-$inputs
+cached "$saved" build_image
+load_image() { docker image inspect "$image" >/dev/null 2>&1 || docker load -q -i "$cache/$saved/image.tar" >/dev/null; }
+with_lock "$saved" load_image
 echo "$image"
