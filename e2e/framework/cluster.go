@@ -1,0 +1,135 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package framework
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
+)
+
+// Cluster is a kind cluster.
+type Cluster struct {
+	// Name is the name that kind knows.
+	Name string
+	// Kubeconfig is a file with the credentials of its administrator.
+	Kubeconfig string
+	// NodeIP is where other clusters and this machine reach its NodePorts.
+	NodeIP string
+	// Config has the credentials of its administrator.
+	Config *rest.Config
+	// Client reads and watches as its administrator.
+	Client client.WithWatch
+
+	workspace *Workspace
+}
+
+// Wanted is a cluster that a suite needs.
+type Wanted struct {
+	// Name is the name for kind.
+	Name string
+	// Images of the local engine that its nodes get.
+	Images []string
+}
+
+// CreateClusters makes the clusters, all at once, in the order in which they are wanted. With Keep, one that an earlier
+// run left is used as it is, but gets the images of now.
+func (w *Workspace) CreateClusters(ctx context.Context, wanted ...Wanted) ([]*Cluster, error) {
+	clusters := make([]*Cluster, len(wanted))
+	failures := make([]error, len(wanted))
+	var group sync.WaitGroup
+	for i, want := range wanted {
+		group.Go(func() { clusters[i], failures[i] = w.createCluster(ctx, want) })
+	}
+	group.Wait()
+	return clusters, errors.Join(failures...)
+}
+
+// DeleteClusters removes the clusters unless they are to be kept.
+func (w *Workspace) DeleteClusters(ctx context.Context, clusters ...*Cluster) error {
+	if w.Keep {
+		return nil
+	}
+	var names []string
+	for _, c := range clusters {
+		if c != nil {
+			names = append(names, c.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return w.run(ctx, nil, "hack/kind/delete.sh", names...)
+}
+
+func (w *Workspace) createCluster(ctx context.Context, want Wanted) (*Cluster, error) {
+	c := &Cluster{Name: want.Name, Kubeconfig: w.Bin("kind", want.Name+".kubeconfig"), workspace: w}
+	if reused := w.Keep && c.answers(ctx); reused {
+		if err := c.reset(ctx); err != nil {
+			return c, err
+		}
+	} else if err := w.run(ctx, nil, "hack/kind/create.sh", want.Name, "--kubeconfig", c.Kubeconfig); err != nil {
+		return c, err
+	}
+	if len(want.Images) > 0 {
+		if err := w.run(ctx, nil, "hack/kind/load.sh", append([]string{want.Name}, want.Images...)...); err != nil {
+			return c, err
+		}
+	}
+	return c, c.connect(ctx)
+}
+
+// answers tells whether the cluster is there and usable.
+func (c *Cluster) answers(ctx context.Context) bool {
+	if !exists(c.Kubeconfig) {
+		return false
+	}
+	_, err := c.Kubectl("get", "--raw", "/readyz", "--request-timeout", "5s").Output(ctx)
+	return err == nil
+}
+
+// reset removes what an earlier run left in the cluster.
+func (c *Cluster) reset(ctx context.Context) error {
+	for _, app := range []string{"probe-agent", "probe-master"} {
+		if err := c.workspace.Make(ctx, c, "undeploy", "APP="+app); err != nil {
+			return fmt.Errorf("clearing cluster %s: %w", c.Name, err)
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) connect(ctx context.Context) error {
+	ip, err := c.workspace.output(ctx, "hack/kind/internal-ip.sh", c.Name)
+	if err != nil {
+		return err
+	}
+	c.NodeIP = ip
+	content, err := os.ReadFile(c.Kubeconfig)
+	if err != nil {
+		return fmt.Errorf("reading the kubeconfig of cluster %s: %w", c.Name, err)
+	}
+	if c.Config, err = clientcmd.RESTConfigFromKubeConfig(content); err != nil {
+		return fmt.Errorf("reading the kubeconfig of cluster %s: %w", c.Name, err)
+	}
+	// Nothing here is shared with users: waiting for a client-side limit would only blur what is measured.
+	c.Config.QPS = -1
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), kubeproberv1.AddToScheme(scheme)); err != nil {
+		return fmt.Errorf("registering types: %w", err)
+	}
+	if c.Client, err = client.NewWithWatch(c.Config, client.Options{Scheme: scheme}); err != nil {
+		return fmt.Errorf("making a client for cluster %s: %w", c.Name, err)
+	}
+	return nil
+}

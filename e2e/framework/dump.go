@@ -1,0 +1,68 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package framework
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/onsi/ginkgo/v2"
+)
+
+// DumpOnFailure leaves what there is to know of the clusters in bin/e2e-logs/<spec>/<cluster>/ when the spec has failed.
+func (w *Workspace) DumpOnFailure(ctx context.Context, clusters ...*Cluster) {
+	report := ginkgo.CurrentSpecReport()
+	if !report.Failed() {
+		return
+	}
+	var group sync.WaitGroup
+	for _, c := range clusters {
+		if c != nil && c.Client != nil {
+			group.Go(func() { c.dump(ctx, w.Bin("e2e-logs", fileName(report.FullText()), c.Name)) })
+		}
+	}
+	group.Wait()
+}
+
+func (c *Cluster) dump(ctx context.Context, dir string) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		ginkgo.AddReportEntry("dumping cluster "+c.Name, err)
+		return
+	}
+	calls := map[string][]string{
+		"objects.txt":     {"get", "nodes,pods,jobs,deployments,services,leases", "-A", "-o", "wide"},
+		"events.txt":      {"get", "events", "-A", "--sort-by", ".lastTimestamp"},
+		"describe.txt":    {"describe", "pods,jobs,deployments", "-n", "kubeprober"},
+		"kubeprober.yaml": {"get", "kubeprober", "-A", "-o", "yaml"},
+		"apis.txt":        {"get", "apiservices,crds,validatingwebhookconfigurations", "-o", "wide"},
+		"configmaps.yaml": {"get", "configmaps", "-n", "kubeprober", "-o", "yaml"},
+	}
+	for _, pod := range c.pods(ctx) {
+		calls["log-"+pod+".txt"] = []string{"logs", "-n", "kubeprober", "--all-containers", "--timestamps", pod}
+		calls["log-"+pod+"-previous.txt"] = []string{"logs", "-n", "kubeprober", "--all-containers", "--timestamps", "--previous", pod}
+	}
+	for name, args := range calls {
+		command := c.Kubectl(args...).command(ctx)
+		out, err := command.CombinedOutput()
+		if err != nil {
+			out = append(out, fmt.Sprintf("\n(%v)\n", err)...)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), out, 0o600); err != nil {
+			ginkgo.AddReportEntry("dumping cluster "+c.Name, err)
+		}
+	}
+	ginkgo.AddReportEntry("logs of cluster "+c.Name, dir)
+}
+
+func (c *Cluster) pods(ctx context.Context) []string {
+	out, err := c.Kubectl("get", "pods", "-n", "kubeprober", "-o", "jsonpath={.items[*].metadata.name}").Output(ctx)
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(out)
+}
