@@ -4,13 +4,33 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/kubeprober/kubeprober/tunnel/internal/remote"
 )
 
+// retryAfter is how many seconds an agent is asked to wait when the hub cannot take it.
+const retryAfter = 5
+
 // Hub accepts tunnels and sends requests through them. All methods may be called at once.
-type Hub struct{ opts Options }
+type Hub struct {
+	opts     Options
+	registry *registry
+	door     *doorkeeper
+
+	mu     sync.Mutex
+	closed bool
+	active sync.WaitGroup // calls of ServeHTTP
+}
 
 // New returns a hub that serves nothing until it is mounted. It refuses a missing Binder
 // and a missing or empty secret.
@@ -18,40 +38,203 @@ func New(opts Options) (*Hub, error) {
 	if opts.Secrets == nil || opts.Binder == nil {
 		return nil, errors.New("creating the hub: a secret source and a binder are required")
 	}
-	return &Hub{opts: opts}, nil
+	if err := checkSecrets(opts.Secrets); err != nil {
+		return nil, fmt.Errorf("creating the hub: %w", err)
+	}
+	remote.Harden()
+	opts.Limits = opts.Limits.withDefaults()
+	return &Hub{
+		opts:     opts,
+		registry: newRegistry(opts.Limits.Tunnels),
+		door:     newDoorkeeper(opts.Limits.Handshakes),
+	}, nil
+}
+
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		Streams:       cmp.Or(l.Streams, 512),
+		Tunnels:       cmp.Or(l.Tunnels, 3),
+		BufferedBytes: cmp.Or(l.BufferedBytes, 64<<20),
+		Handshakes:    cmp.Or(l.Handshakes, 256),
+		BindTimeout:   cmp.Or(l.BindTimeout, 10*time.Second),
+		DialTimeout:   cmp.Or(l.DialTimeout, 5*time.Second),
+		IdleTimeout:   cmp.Or(l.IdleTimeout, 20*time.Second),
+	}
 }
 
 // ServeHTTP authenticates an agent, binds its name, upgrades the connection to a tunnel
 // and serves it until it ends. Mount it at /clusteragent/connect.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	http.Error(w, "not serving", http.StatusServiceUnavailable)
+	if !h.enter() {
+		busy(w, http.StatusServiceUnavailable, "the hub is shutting down")
+		return
+	}
+	defer h.active.Done()
+	leave := h.door.enter(r.RemoteAddr)
+	if leave == nil {
+		busy(w, http.StatusTooManyRequests, "too many connects from this address at once")
+		return
+	}
+	defer leave()
+	id, ok := h.admit(w, r)
+	if !ok {
+		return
+	}
+	leave() // the handshake is over, the tunnel may last for months
+	t := newTunnel(id, h.opts.Limits, h.tunnelReady, h.tunnelDown)
+	if err := t.serve(w, r); err != nil {
+		h.opts.Log.Info("Tunnel ended", "Cluster", id.Cluster, "remoteAddr", id.RemoteAddr, "reason", err.Error())
+	}
+}
+
+// admit authenticates and binds, or answers why not.
+func (h *Hub) admit(w http.ResponseWriter, r *http.Request) (Identity, bool) {
+	log := h.opts.Log.WithValues("remoteAddr", r.RemoteAddr)
+	id, err := h.Authenticate(r)
+	var refused *AuthError
+	if errors.As(err, &refused) {
+		log.Info("Refusing agent", "status", refused.Status, "reason", refused.Reason)
+		refused.Write(w)
+		return Identity{}, false
+	}
+	if !websocket.IsWebSocketUpgrade(r) {
+		w.Header().Set("Upgrade", "websocket")
+		http.Error(w, "this is the endpoint of agents: it speaks websocket only", http.StatusUpgradeRequired)
+		return Identity{}, false
+	}
+	log = log.WithValues("Cluster", id.Cluster)
+	ctx, cancel := context.WithTimeout(r.Context(), h.opts.Limits.BindTimeout)
+	defer cancel()
+	switch err := h.opts.Binder.Bind(ctx, id); {
+	case errors.Is(err, ErrRefused):
+		log.Info("Refusing agent", "status", http.StatusForbidden, "reason", err.Error())
+		http.Error(w, err.Error(), http.StatusForbidden)
+		return Identity{}, false
+	case err != nil:
+		log.Error(err, "Binding the cluster name failed")
+		busy(w, http.StatusServiceUnavailable, "the cluster name could not be checked now")
+		return Identity{}, false
+	}
+	return id, true
+}
+
+func busy(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	http.Error(w, text, status)
+}
+
+func (h *Hub) enter() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	h.active.Add(1)
+	return true
+}
+
+func (h *Hub) tunnelReady(t *tunnel) {
+	replaced, ok := h.registry.add(t)
+	if !ok {
+		t.close(errors.New("the hub is shutting down"))
+		return
+	}
+	h.opts.Log.Info("Tunnel opened", "Cluster", t.id.Cluster, "remoteAddr", t.id.RemoteAddr, "agentVersion", t.id.AgentVersion)
+	for _, old := range replaced {
+		h.registry.remove(old, "Replaced by a newer tunnel")
+		old.close(errors.New("replaced by a newer tunnel"))
+	}
+}
+
+func (h *Hub) tunnelDown(t *tunnel, cause error) {
+	h.registry.remove(t, cause.Error())
 }
 
 // Authenticate checks the cluster name, secret and UID headers of an agent's request. The
 // error is an *AuthError.
 func (h *Hub) Authenticate(r *http.Request) (Identity, error) {
-	return Identity{}, &AuthError{Status: http.StatusUnauthorized, Reason: "not serving"}
+	return authenticate(r, h.opts.Secrets)
 }
 
 // Connected tells whether cluster has a live tunnel.
-func (h *Hub) Connected(cluster string) bool { return false }
+func (h *Hub) Connected(cluster string) bool { return h.registry.newest(cluster) != nil }
+
+// Clusters returns the names of the connected clusters, sorted.
+func (h *Hub) Clusters() []string { return h.registry.clusters() }
 
 // RoundTripper returns the way to the API server of cluster. It may be kept: each request
 // takes the newest live tunnel of that moment, and fails with ErrNotConnected without one.
 // Scheme and host of the URL are ignored. A 101 response has an io.ReadWriteCloser Body.
-func (h *Hub) RoundTripper(cluster string) http.RoundTripper { return nil }
+func (h *Hub) RoundTripper(cluster string) http.RoundTripper {
+	return &roundTripper{registry: h.registry, cluster: cluster}
+}
+
+type roundTripper struct {
+	registry *registry
+	cluster  string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (rt *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
+	t := rt.registry.newest(rt.cluster)
+	if t == nil {
+		closeBody(req)
+		return nil, fmt.Errorf("%w: %s", ErrNotConnected, rt.cluster)
+	}
+	resp, err := t.roundTrip(req)
+	if !errors.Is(err, errDial) || req.Context().Err() != nil || req.Body != nil && req.Body != http.NoBody {
+		return resp, err
+	}
+	// Nothing was sent, and there is no body that was closed: a tunnel that came up in the
+	// meantime may do it.
+	if newer := rt.registry.newest(rt.cluster); newer != nil && newer != t {
+		return newer.roundTrip(req)
+	}
+	return nil, err
+}
+
+// closeBody does what a RoundTripper owes even to a request that it does not send.
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close() // nobody reads it
+	}
+}
 
 // Disconnect closes the sockets of cluster at once and tells whether there were any.
-func (h *Hub) Disconnect(cluster, reason string) bool { return false }
+func (h *Hub) Disconnect(cluster, reason string) bool {
+	tunnels := h.registry.of(cluster)
+	for _, t := range tunnels {
+		h.registry.remove(t, reason)
+		t.close(errors.New(reason))
+	}
+	return len(tunnels) > 0
+}
 
-// Subscribe calls f for each event, in order, one at a time, until unsubscribe is called.
-// A slow f delays only itself; events of one cluster that it has not seen yet are
-// coalesced to the newest. The clusters connected at the time of the call come first.
-func (h *Hub) Subscribe(f func(Event)) (unsubscribe func()) { return func() {} }
-
-// Clusters returns the names of the connected clusters, sorted.
-func (h *Hub) Clusters() []string { return nil }
+// Subscribe calls f for each event, in order, one at a time, until unsubscribe is called
+// or the hub is shut down. A slow f delays only itself; events of one cluster that it has
+// not seen yet are coalesced to the newest. The clusters connected at the time of the call
+// come first.
+func (h *Hub) Subscribe(f func(Event)) (unsubscribe func()) { return h.registry.subscribe(f) }
 
 // Shutdown refuses new tunnels, closes the live ones and waits for all that the hub
 // started, at most until ctx ends.
-func (h *Hub) Shutdown(ctx context.Context) error { return nil }
+func (h *Hub) Shutdown(ctx context.Context) error {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	for _, t := range h.registry.close() {
+		t.close(errors.New("the hub is shutting down"))
+	}
+	done := make(chan struct{})
+	go func() {
+		h.active.Wait()
+		h.registry.deliveries.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("shutting down the hub: %w", ctx.Err())
+	}
+}

@@ -72,7 +72,7 @@ type Limits struct {
 	// stream that holds the most is reset. Default 64 MiB.
 	BufferedBytes int
 	// Handshakes is the most connects being authenticated and bound at once from one
-	// address; more get 429. Default 64.
+	// address; more get 429. Default 256.
 	Handshakes int
 	// BindTimeout is how long Binder.Bind may take. Default 10 s.
 	BindTimeout time.Duration

@@ -1,0 +1,202 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package agent is the end of a tunnel that dials out of a managed cluster. It keeps one
+// tunnel to the hub, takes the streams that the hub opens to the one target that it
+// knows, and serves HTTP on them with a handler that it is given. It knows nothing of what
+// is asked through it.
+//
+// APIServer makes the handler for a Kubernetes API server.
+package agent
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
+	"github.com/kubeprober/kubeprober/tunnel/internal/remote"
+)
+
+const (
+	// maxRequestHeader bounds the header of a request from the hub, in bytes.
+	maxRequestHeader = 64 << 10
+	// headerTime is how long a request's header may take to arrive once it began.
+	headerTime = 30 * time.Second
+	// idleStream is how long a stream is kept without a request. It is longer than the
+	// hub's, so that the hub, which knows of requests under way, closes first.
+	idleStream = 3 * time.Minute
+	// healthyTime is how long a tunnel must last for the next reconnect to start afresh.
+	healthyTime = time.Minute
+)
+
+// Options configure an Agent. All but RootCAs and Version are required.
+type Options struct {
+	// HubURL is the address of the hub: http, https, ws or wss, host, port, and a path
+	// only when the hub is served below one.
+	HubURL string
+	// Cluster is this cluster's name, a DNS label.
+	Cluster string
+	// UID is the UID of this cluster's kube-system namespace.
+	UID string
+	// Secret returns the secret to present. It is called for each connect.
+	Secret func() ([]byte, error)
+	// Version is free text of at most 128 bytes.
+	Version string
+	// Target answers the requests that come through the tunnel.
+	Target http.Handler
+	// RootCAs verify the hub's certificate; nil takes those of the system.
+	RootCAs *x509.CertPool
+	// MaxStreams is the most streams open at once. Default 1024.
+	MaxStreams int
+	Log        logr.Logger
+}
+
+// Agent keeps a tunnel to a hub.
+type Agent struct {
+	opts      Options
+	url       string
+	connected atomic.Bool
+
+	mu       sync.Mutex
+	closed   bool
+	handlers sync.WaitGroup
+}
+
+// New checks the options and returns an Agent that does nothing until Run.
+func New(opts Options) (*Agent, error) {
+	hub, err := connectURL(opts.HubURL)
+	if err != nil {
+		return nil, fmt.Errorf("reading the hub's address: %w", err)
+	}
+	if err := protocol.CheckClusterName(opts.Cluster); err != nil {
+		return nil, err
+	}
+	if err := protocol.CheckUID(opts.UID); err != nil {
+		return nil, err
+	}
+	if opts.Secret == nil || opts.Target == nil {
+		return nil, errors.New("creating the agent: a secret and a target are required")
+	}
+	remote.Harden()
+	opts.MaxStreams = cmp.Or(opts.MaxStreams, 1024)
+	return &Agent{opts: opts, url: hub}, nil
+}
+
+// connectURL returns the websocket address that belongs to the hub's address.
+func connectURL(address string) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", err
+	}
+	switch u.Scheme {
+	case "http", "ws":
+		u.Scheme = "ws"
+	case "https", "wss":
+		u.Scheme = "wss"
+	default:
+		return "", fmt.Errorf("%q does not start with http://, https://, ws:// or wss://", address)
+	}
+	if u.Hostname() == "" {
+		return "", fmt.Errorf("%q names no host", address)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", errors.New("the address must be scheme, host, port and path only")
+	}
+	if !strings.HasSuffix(u.Path, protocol.ConnectPath) {
+		u = u.JoinPath(protocol.ConnectPath)
+	}
+	return u.String(), nil
+}
+
+// Connected tells whether the tunnel is up.
+func (a *Agent) Connected() bool { return a.connected.Load() }
+
+// Run keeps the tunnel up until ctx ends, which is no error, and returns when all that it
+// started has ended. It must be called once.
+func (a *Agent) Run(ctx context.Context) error {
+	if strings.HasPrefix(a.url, "ws:") {
+		a.opts.Log.Info("The tunnel is not encrypted and its hub is not verified: use an https address outside trusted networks", "hub", a.url)
+	}
+	listener := newListener()
+	server := &http.Server{
+		Handler:           http.HandlerFunc(a.serveHTTP),
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleStream,
+		MaxHeaderBytes:    maxRequestHeader,
+		ErrorLog:          slog.NewLogLogger(logr.ToSlogHandler(a.opts.Log), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+
+	a.keepConnected(ctx, listener)
+
+	err := server.Close() // the streams have failed with their tunnel
+	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+		err = errors.Join(err, serveErr)
+	}
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.handlers.Wait()
+	return err
+}
+
+// serveHTTP keeps count of the requests at work, hijacked ones too.
+func (a *Agent) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	if a.closed {
+		a.mu.Unlock()
+		http.Error(w, "the agent is shutting down", http.StatusServiceUnavailable)
+		return
+	}
+	a.handlers.Add(1)
+	a.mu.Unlock()
+	defer a.handlers.Done()
+	a.opts.Target.ServeHTTP(w, r)
+}
+
+func (a *Agent) keepConnected(ctx context.Context, listener *listener) {
+	var wait backoff
+	for ctx.Err() == nil {
+		lasted, err := a.session(ctx, listener)
+		if ctx.Err() != nil {
+			return
+		}
+		if lasted >= healthyTime {
+			wait.reset()
+		}
+		delay := wait.next(err)
+		a.report(err, lasted, delay)
+		timer := time.NewTimer(delay)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+func (a *Agent) report(err error, lasted, delay time.Duration) {
+	log := a.opts.Log.WithValues("hub", a.url, "retryIn", delay.Round(time.Millisecond).String())
+	var refused *refusedError
+	switch {
+	case errors.As(err, &refused):
+		log.Error(err, "The hub refused the tunnel", "status", refused.status)
+	case lasted > 0:
+		log.Info("Tunnel lost", "lasted", lasted.Round(time.Millisecond).String(), "reason", err.Error())
+	default:
+		log.Error(err, "Connecting to the hub failed")
+	}
+}

@@ -1,0 +1,97 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+)
+
+// copyBuffer is how much of a response is copied at once, in bytes.
+const copyBuffer = 32 << 10
+
+// APIServer returns a handler that passes requests on to the API server of config, as the
+// identity of config and no other: what a request says of its sender is taken out.
+// Upgrades (exec, port-forward) and streams (watch, logs) pass through.
+func APIServer(config *rest.Config, log logr.Logger) (http.Handler, error) {
+	config = rest.CopyConfig(config)
+	// An upgrade needs HTTP/1.1; one transport for everything keeps one pool.
+	config.NextProtos = []string{"http/1.1"}
+	transport, err := rest.TransportFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("making a transport to the API server: %w", err)
+	}
+	base, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("reading the API server's address: %w", err)
+	}
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(base)
+			r.Out.Host = ""
+			stripIdentity(r.Out.Header)
+		},
+		Transport:     transport,
+		FlushInterval: -1, // events of a watch must not wait for a full buffer
+		BufferPool:    &buffers{},
+		ErrorLog:      slog.NewLogLogger(logr.ToSlogHandler(log), slog.LevelWarn),
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if r.Context().Err() == nil {
+				log.Error(err, "Passing on a request failed", "method", r.Method, "path", r.URL.Path)
+			}
+			http.Error(w, "the agent could not reach its API server: "+err.Error(), http.StatusBadGateway)
+		},
+	}, nil
+}
+
+// tokenProtocol is how a websocket client of an API server passes a bearer token.
+const tokenProtocol = "base64url.bearer.authorization.k8s.io."
+
+// stripIdentity takes out every header by which an API server or a proxy in front of it
+// might learn of another identity than the agent's own.
+func stripIdentity(h http.Header) {
+	for name := range h {
+		lower := strings.ToLower(name)
+		switch {
+		case lower == "authorization", lower == "proxy-authorization", lower == "cookie",
+			strings.HasPrefix(lower, "impersonate-"), strings.HasPrefix(lower, "x-remote-"):
+			delete(h, name)
+		}
+	}
+	const key = "Sec-Websocket-Protocol"
+	var kept []string
+	for _, line := range h[key] {
+		for protocol := range strings.SplitSeq(line, ",") {
+			protocol = strings.TrimSpace(protocol)
+			if protocol != "" && !strings.HasPrefix(strings.ToLower(protocol), tokenProtocol) {
+				kept = append(kept, protocol)
+			}
+		}
+	}
+	delete(h, key)
+	if len(kept) > 0 {
+		h[key] = []string{strings.Join(kept, ", ")}
+	}
+}
+
+// buffers is an httputil.BufferPool.
+type buffers struct{ pool sync.Pool }
+
+// Get implements httputil.BufferPool.
+func (b *buffers) Get() []byte {
+	if buf, ok := b.pool.Get().(*[]byte); ok {
+		return *buf
+	}
+	return make([]byte, copyBuffer)
+}
+
+// Put implements httputil.BufferPool.
+func (b *buffers) Put(buf []byte) { b.pool.Put(&buf) }

@@ -1,0 +1,110 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
+	"github.com/kubeprober/kubeprober/tunnel/internal/socket"
+)
+
+const (
+	handshakeTime = 15 * time.Second
+	// idleTime is how long the hub may be silent: it answers a ping every 5 s.
+	idleTime = 20 * time.Second
+	// stallTime is how long one write to the socket may take.
+	stallTime = 20 * time.Second
+	// socketBuffer is the websocket's read and write buffer, in bytes. A larger message is
+	// cut into frames of this size, each with a system call of its own.
+	socketBuffer = 128 << 10
+	// maxMessage bounds a websocket message from the hub, in bytes.
+	maxMessage = 256 << 10
+	// maxReason bounds the text of a refusal, in bytes.
+	maxReason = 512
+)
+
+// refusedError is a hub's answer that is not a tunnel.
+type refusedError struct {
+	status     int
+	reason     string
+	retryAfter time.Duration
+}
+
+func (e *refusedError) Error() string {
+	if e.reason == "" {
+		return fmt.Sprintf("the hub answered %d %s", e.status, http.StatusText(e.status))
+	}
+	return fmt.Sprintf("the hub answered %d: %s", e.status, e.reason)
+}
+
+// connect opens the websocket. onDown is called before the websocket's reader learns that
+// the connection failed.
+func (a *Agent) connect(ctx context.Context, onDown func(error)) (*websocket.Conn, *socket.Conn, error) {
+	secret, err := a.opts.Secret()
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the secret: %w", err)
+	}
+	var sock *socket.Conn
+	dialer := websocket.Dialer{
+		Proxy:            http.ProxyFromEnvironment,
+		HandshakeTimeout: handshakeTime,
+		ReadBufferSize:   socketBuffer,
+		WriteBufferSize:  socketBuffer,
+		TLSClientConfig:  &tls.Config{RootCAs: a.opts.RootCAs, MinVersion: tls.VersionTLS12},
+		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			if err := socket.Tune(conn, stallTime); err != nil {
+				_ = conn.Close() // of no use
+				return nil, fmt.Errorf("tuning the connection: %w", err)
+			}
+			sock = socket.New(conn, idleTime, stallTime, onDown)
+			return sock, nil
+		},
+	}
+	ws, resp, err := dialer.DialContext(ctx, a.url, http.Header{
+		protocol.HeaderCluster: {a.opts.Cluster},
+		protocol.HeaderSecret:  {string(secret)},
+		protocol.HeaderUID:     {a.opts.UID},
+		protocol.HeaderVersion: {a.opts.Version},
+	})
+	if err != nil {
+		if errors.Is(err, websocket.ErrBadHandshake) && resp != nil {
+			return nil, nil, refusal(resp)
+		}
+		return nil, nil, fmt.Errorf("dialing the hub: %w", err)
+	}
+	ws.SetReadLimit(maxMessage)
+	if err := sock.Arm(); err != nil {
+		_ = ws.Close() // of no use
+		return nil, nil, fmt.Errorf("clearing the connection's deadlines: %w", err)
+	}
+	return ws, sock, nil
+}
+
+func refusal(resp *http.Response) error {
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxReason))
+	if err != nil {
+		text = nil // the status says enough
+	}
+	refused := &refusedError{status: resp.StatusCode, reason: strings.TrimSpace(string(text))}
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		refused.retryAfter = time.Duration(min(seconds, int(longestAsked.Seconds()))) * time.Second
+	}
+	return refused
+}

@@ -1,0 +1,123 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/rancher/remotedialer"
+
+	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
+	"github.com/kubeprober/kubeprober/tunnel/internal/window"
+)
+
+// quiesceTime bounds how long a lost tunnel waits for its streams to stop writing.
+const quiesceTime = 5 * time.Second
+
+// session is one tunnel, from the agent's side.
+type session struct {
+	listener *listener
+	limit    int
+
+	mu       sync.Mutex
+	closed   bool
+	carriers map[*carrier]struct{}
+}
+
+// session opens a tunnel and serves it until it is lost or ctx ends. It returns how long
+// the tunnel lasted, 0 when there was none.
+func (a *Agent) session(ctx context.Context, l *listener) (lasted time.Duration, err error) {
+	s := &session{listener: l, limit: a.opts.MaxStreams, carriers: map[*carrier]struct{}{}}
+	ws, sock, err := a.connect(ctx, s.down)
+	if err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	stop := context.AfterFunc(ctx, func() { sock.Abort(ctx.Err()) })
+	defer stop()
+
+	// The authorizer lets everything pass: its refusal would end the whole tunnel. The
+	// dialer refuses one stream.
+	accept := func(string, string) bool { return true }
+	remote := remotedialer.NewClientSessionWithDialer(accept, ws, s.dial)
+	// remotedialer's handlers set the websocket's write deadline while others write. The
+	// socket has deadlines of its own, and whatever arrives extends them.
+	ws.SetPongHandler(func(string) error { return nil })
+	ws.SetPingHandler(nil)
+
+	a.opts.Log.Info("Tunnel opened", "hub", a.url, "Cluster", a.opts.Cluster)
+	a.connected.Store(true)
+	// The session ends with its socket, not with ctx: streams have to stop first.
+	_, err = remote.Serve(context.WithoutCancel(ctx))
+	a.connected.Store(false)
+	sock.Down(err)
+	remote.Close()
+	_ = ws.Close() // the socket is closed
+	return time.Since(start), sock.Cause()
+}
+
+// dial answers the hub's wish for a stream. Only the one known target is ever accepted,
+// and it is no address: nothing that comes from the wire is dialled.
+func (s *session) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if network != protocol.Network || address != protocol.KubeAPI {
+		return nil, errors.New("no such target")
+	}
+	stream := window.New(window.Config{Window: protocol.Window, Greeting: []byte(protocol.Preface), Addr: target{}})
+	c := &carrier{stream: stream, session: s, closed: make(chan struct{})}
+	if err := s.enter(c); err != nil {
+		return nil, err
+	}
+	if err := s.listener.offer(ctx, stream); err != nil {
+		s.leave(c)
+		return nil, err
+	}
+	return c, nil
+}
+
+func (s *session) enter(c *carrier) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errors.New("the tunnel is closing")
+	}
+	if len(s.carriers) >= s.limit {
+		return fmt.Errorf("%d streams are open already", len(s.carriers))
+	}
+	s.carriers[c] = struct{}{}
+	return nil
+}
+
+func (s *session) leave(c *carrier) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.carriers, c)
+}
+
+// down ends all streams. The socket calls it before remotedialer learns that its
+// connection is gone, and it returns when no stream writes any more: remotedialer closes
+// its connections without a lock against their writers.
+func (s *session) down(cause error) {
+	s.mu.Lock()
+	s.closed = true
+	var open []*carrier
+	for c := range s.carriers {
+		c.stream.Fail(fmt.Errorf("the tunnel was lost: %w", cause))
+		open = append(open, c)
+	}
+	s.mu.Unlock()
+	timer := time.NewTimer(quiesceTime)
+	defer timer.Stop()
+	for _, c := range open {
+		select {
+		case <-c.closed:
+		case <-timer.C:
+			return // the streams have failed, only the order of closing is lost
+		}
+	}
+}

@@ -1,0 +1,171 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package hub
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/rancher/remotedialer"
+
+	"github.com/kubeprober/kubeprober/tunnel/internal/guard"
+	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
+	"github.com/kubeprober/kubeprober/tunnel/internal/socket"
+	"github.com/kubeprober/kubeprober/tunnel/internal/window"
+)
+
+const (
+	// stallTime is how long one write to a tunnel's socket may take.
+	stallTime = 20 * time.Second
+	// socketBuffer is the read and write buffer of a tunnel at the hub, in bytes. Large
+	// reads and writes go past it, so it is kept small for the many idle tunnels.
+	socketBuffer = 4 << 10
+	// idleStream is how long a pooled stream is kept without a request. It is shorter
+	// than the agent's, so that no request meets a stream that is being closed.
+	idleStream = 90 * time.Second
+	// idleStreams is how many streams a tunnel's pool keeps without a request.
+	idleStreams = 32
+	// endTime is how long the agent may take to end a stream that both ends have closed.
+	endTime = 5 * time.Second
+)
+
+// tunnel is one accepted connection of an agent.
+type tunnel struct {
+	id     Identity
+	limits Limits
+	since  time.Time // set when the tunnel is ready, before it is registered
+
+	// One server a tunnel: remotedialer's own registry prefers dead sessions to new ones
+	// and holds one lock across the writes of all.
+	server    *remotedialer.Server
+	transport *http.Transport
+	budget    *window.Budget
+	onReady   func(*tunnel)
+	onDown    func(*tunnel, error)
+
+	socket *socket.Conn // set while the connection is upgraded, before onReady
+
+	mu      sync.Mutex
+	closed  bool
+	streams map[*window.Conn]struct{}
+
+	senders sync.WaitGroup // streams that may be writing to remotedialer
+	workers sync.WaitGroup // all goroutines of this tunnel
+}
+
+func newTunnel(id Identity, limits Limits, onReady func(*tunnel), onDown func(*tunnel, error)) *tunnel {
+	t := &tunnel{
+		id:      id,
+		limits:  limits,
+		budget:  window.NewBudget(limits.BufferedBytes),
+		onReady: onReady,
+		onDown:  onDown,
+		streams: map[*window.Conn]struct{}{},
+	}
+	authorize := func(*http.Request) (string, bool, error) { return id.Cluster, true, nil }
+	t.server = remotedialer.New(authorize, func(http.ResponseWriter, *http.Request, int, error) {
+		// The websocket library has closed a hijacked connection that it could not use.
+	})
+	t.transport = &http.Transport{
+		DialContext:         t.dialStream,
+		MaxConnsPerHost:     limits.Streams,
+		MaxIdleConnsPerHost: idleStreams,
+		IdleConnTimeout:     idleStream,
+		DisableCompression:  true, // bytes pass as they are
+	}
+	return t
+}
+
+// serve upgrades the connection and returns when the tunnel has ended and all that it
+// started has.
+func (t *tunnel) serve(w http.ResponseWriter, r *http.Request) error {
+	t.server.ServeHTTP(&hijacker{ResponseWriter: w, wrap: t.take}, r)
+	if t.socket == nil {
+		return errors.New("the connection could not be upgraded")
+	}
+	t.socket.Down(errors.New("websocket ended"))
+	t.workers.Wait()
+	return t.socket.Cause()
+}
+
+// take makes a hijacked connection the tunnel's own.
+func (t *tunnel) take(conn net.Conn) (net.Conn, error) {
+	if err := socket.Tune(conn, stallTime); err != nil {
+		return nil, fmt.Errorf("tuning the connection: %w", err)
+	}
+	t.socket = socket.New(conn, t.limits.IdleTimeout, stallTime, t.down)
+	if err := t.socket.Arm(); err != nil {
+		return nil, fmt.Errorf("clearing the connection's deadlines: %w", err)
+	}
+	return guard.New(t.socket, t.limits.Streams, t.ready), nil
+}
+
+// ready is called by the first read, when remotedialer knows its session.
+func (t *tunnel) ready() {
+	t.since = time.Now()
+	t.onReady(t)
+}
+
+// close ends the tunnel now; serve returns soon after.
+func (t *tunnel) close(reason error) { t.socket.Abort(reason) }
+
+// down ends all streams. The socket calls it before remotedialer learns that its
+// connection is gone, and it returns when no stream writes any more: remotedialer closes
+// its connections without a lock against their writers.
+func (t *tunnel) down(cause error) {
+	t.onDown(t, cause)
+	t.mu.Lock()
+	t.closed = true
+	for stream := range t.streams {
+		stream.Fail(fmt.Errorf("the tunnel to cluster %s was lost: %w", t.id.Cluster, cause))
+	}
+	t.mu.Unlock()
+	t.senders.Wait()
+	t.transport.CloseIdleConnections()
+}
+
+// hijacker lets the tunnel put its own wrapper on the connection that the websocket
+// library takes over.
+type hijacker struct {
+	http.ResponseWriter
+	wrap func(net.Conn) (net.Conn, error)
+}
+
+// Hijack implements http.Hijacker.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	if rw.Reader.Buffered() > 0 {
+		_ = conn.Close() // refused, whatever it says
+		return nil, nil, errors.New("the agent sent data before the handshake was over")
+	}
+	wrapped, err := h.wrap(conn)
+	if err != nil {
+		_ = conn.Close() // of no use
+		return nil, nil, err
+	}
+	return wrapped, bufio.NewReadWriter(
+		bufio.NewReaderSize(wrapped, socketBuffer), bufio.NewWriterSize(wrapped, socketBuffer)), nil
+}
+
+// roundTrip sends req to the API server of the agent.
+func (t *tunnel) roundTrip(req *http.Request) (*http.Response, error) {
+	out := req.WithContext(req.Context()) // a copy, because the URL changes
+	url := *req.URL
+	url.Scheme, url.Host = "http", protocol.KubeAPI
+	out.URL, out.Host = &url, protocol.KubeAPI
+	resp, err := t.transport.RoundTrip(out)
+	if err != nil {
+		return nil, err
+	}
+	resp.Request = req
+	return resp, nil
+}
