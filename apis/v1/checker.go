@@ -91,6 +91,11 @@ type CheckerResult struct {
 	// +optional
 	LastRun *metav1.Time `json:"lastRun,omitempty"`
 
+	// runID is the run that the verdict is from. While a run is under way, results of the run before stand beside its own.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	RunID string `json:"runID,omitempty"`
+
 	// consecutiveErrors counts the ERROR verdicts since the last other one.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
