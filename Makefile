@@ -8,8 +8,8 @@ SHELL := /usr/bin/env bash -o errexit -o nounset -o pipefail
 MODULES := apis tunnel master agent kubectl-probe probers e2e
 # Modules of hack/ with Go code of our own; they are not in the workspace.
 HACK_MODULES := hack/engine hack/node/pause hack/tools/crdtrim
-# The specs of e2e need clusters: `make e2e` runs them.
-TEST_MODULES := $(filter-out e2e,$(MODULES))
+# e2e ships nothing.
+IMAGE_MODULES := $(filter-out e2e,$(MODULES))
 
 # fan runs a target in every module of a list and stops at the first that fails.
 fan = $(foreach m,$(2),$(MAKE) --no-print-directory -C $(m) $(1) &&) true
@@ -28,7 +28,7 @@ build-isolated: ## Build and vet every module as its users do: without the works
 	$(call fan,build-isolated,$(MODULES))
 
 test: envtest test-hack ## Run the unit and envtest suites of all modules with the race detector.
-	$(call fan,test,$(TEST_MODULES))
+	$(call fan,test,$(MODULES))
 
 test-hack:
 	$(foreach m,$(HACK_MODULES),(cd $(m) && GOWORK=off go test -race ./...) &&) true
@@ -63,7 +63,7 @@ verify: ## Fail when something generated is not fresh, and say what.
 
 .PHONY: images deploy undeploy
 images: ## Build all container images into the local Docker engine.
-	$(call fan,image,$(TEST_MODULES))
+	$(call fan,image,$(IMAGE_MODULES))
 
 deploy: ## Deploy APP (probe-master, probe-agent, probe-agent-standalone) to the current cluster.
 	hack/deploy/deploy.sh "$(APP)"

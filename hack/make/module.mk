@@ -3,6 +3,7 @@
 #   IMAGES    name=binary[,binary...]...   container images kubeprober/<name>:$(TAG), in the order in which they are built.
 #             images/<name>/Dockerfile of the module is used where it is there, else hack/image/Dockerfile
 #   ENVTEST   yes: the tests need a real API server
+#   TESTPACKAGES   the packages that `test` tests, where some of the module's need more than it gives
 #   APP       the file deployment/$(APP).yaml that `deploy` applies
 # It may add commands to `generate::` and `manifests::`, which have double colons.
 
@@ -16,6 +17,7 @@ bin := $(root)/bin
 TAG ?= v0.1.5
 VERSION ?= $(TAG)
 TESTFLAGS ?=
+TESTPACKAGES ?= ./...
 module_dir := $(notdir $(CURDIR))
 
 name = $(firstword $(subst =, ,$(1)))
@@ -39,7 +41,7 @@ build-isolated: ## Build and vet the module as its users do: without the workspa
 
 test: ## Run the tests with the race detector.
 	$(if $(filter yes,$(ENVTEST)),assets=$$($(hack)/kube/envtest-assets.sh); export KUBEBUILDER_ASSETS=$$assets;) \
-	CGO_ENABLED=1 go test -race $(TESTFLAGS) ./...
+	CGO_ENABLED=1 go test -race $(TESTFLAGS) $(TESTPACKAGES)
 
 lint: ## Run the linters.
 	golangci=$$($(hack)/tools/tool.sh golangci-lint); $$golangci run --config $(root)/.golangci.yml ./...
