@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"github.com/kubeprober/kubeprober/tunnel/internal/backoff"
 	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
 	"github.com/kubeprober/kubeprober/tunnel/internal/remote"
 )
@@ -74,20 +76,32 @@ type Agent struct {
 	handlers sync.WaitGroup
 }
 
-// New checks the options and returns an Agent that does nothing until Run.
-func New(opts Options) (*Agent, error) {
-	hub, err := connectURL(opts.HubURL)
-	if err != nil {
-		return nil, fmt.Errorf("reading the hub's address: %w", err)
+// CheckOptions tells what is wrong with opts. It does not look at the UID, which may not
+// be known as early as the rest.
+func CheckOptions(opts Options) error {
+	if _, err := connectURL(opts.HubURL); err != nil {
+		return fmt.Errorf("reading the master's address: %w", err)
 	}
 	if err := protocol.CheckClusterName(opts.Cluster); err != nil {
+		return err
+	}
+	if opts.Secret == nil || opts.Target == nil {
+		return errors.New("creating the agent: a secret and a target are required")
+	}
+	return nil
+}
+
+// New checks the options and returns an Agent that does nothing until Run.
+func New(opts Options) (*Agent, error) {
+	if err := CheckOptions(opts); err != nil {
 		return nil, err
 	}
 	if err := protocol.CheckUID(opts.UID); err != nil {
 		return nil, err
 	}
-	if opts.Secret == nil || opts.Target == nil {
-		return nil, errors.New("creating the agent: a secret and a target are required")
+	hub, err := connectURL(opts.HubURL)
+	if err != nil {
+		return nil, err
 	}
 	remote.Harden()
 	opts.MaxStreams = cmp.Or(opts.MaxStreams, 1024)
@@ -168,24 +182,33 @@ func (a *Agent) serveHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *Agent) keepConnected(ctx context.Context, listener *listener) {
-	var wait backoff
+	var waits backoff.Backoff
 	for ctx.Err() == nil {
 		lasted, err := a.session(ctx, listener)
 		if ctx.Err() != nil {
 			return
 		}
 		if lasted >= healthyTime {
-			wait.reset()
+			waits.Reset()
 		}
-		delay := wait.next(err)
+		delay := reconnectDelay(&waits, err)
 		a.report(err, lasted, delay)
-		timer := time.NewTimer(delay)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
+		backoff.Sleep(ctx, delay)
 	}
+}
+
+// reconnectDelay returns how long to wait after err.
+func reconnectDelay(waits *backoff.Backoff, err error) time.Duration {
+	delay := waits.Next()
+	var refused *refusedError
+	if !errors.As(err, &refused) {
+		return delay
+	}
+	if refused.status == http.StatusUnauthorized || refused.status == http.StatusForbidden {
+		// Only a person can change that.
+		return backoff.Longest/2 + rand.N(backoff.Longest/2)
+	}
+	return delay + refused.retryAfter
 }
 
 func (a *Agent) report(err error, lasted, delay time.Duration) {

@@ -32,6 +32,8 @@ const (
 	socketBuffer = 128 << 10
 	// maxMessage bounds a websocket message from the hub, in bytes.
 	maxMessage = 256 << 10
+	// longestAsked bounds the Retry-After that is honoured.
+	longestAsked = 5 * time.Minute
 	// maxReason bounds the text of a refusal, in bytes.
 	maxReason = 512
 )
@@ -50,22 +52,20 @@ func (e *refusedError) Error() string {
 	return fmt.Sprintf("the hub answered %d: %s", e.status, e.reason)
 }
 
-// connect opens the websocket. onDown is called before the websocket's reader learns that
-// the connection failed.
-func (a *Agent) connect(ctx context.Context, onDown func(error)) (*websocket.Conn, *socket.Conn, error) {
+// connect opens the websocket of s, and sets its socket as soon as there is one.
+func (a *Agent) connect(ctx context.Context, s *session) (*websocket.Conn, error) {
 	secret, err := a.opts.Secret()
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the secret: %w", err)
+		return nil, fmt.Errorf("reading the secret: %w", err)
 	}
-	var sock *socket.Conn
 	dialer := websocket.Dialer{
 		Proxy:            http.ProxyFromEnvironment,
 		HandshakeTimeout: handshakeTime,
 		ReadBufferSize:   socketBuffer,
 		WriteBufferSize:  socketBuffer,
 		TLSClientConfig:  &tls.Config{RootCAs: a.opts.RootCAs, MinVersion: tls.VersionTLS12},
-		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		NetDialContext: func(dialCtx context.Context, network, address string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(dialCtx, network, address)
 			if err != nil {
 				return nil, err
 			}
@@ -73,8 +73,8 @@ func (a *Agent) connect(ctx context.Context, onDown func(error)) (*websocket.Con
 				_ = conn.Close() // of no use
 				return nil, fmt.Errorf("tuning the connection: %w", err)
 			}
-			sock = socket.New(conn, idleTime, stallTime, onDown)
-			return sock, nil
+			s.take(ctx, conn)
+			return s.socket, nil
 		},
 	}
 	ws, resp, err := dialer.DialContext(ctx, a.url, http.Header{
@@ -85,16 +85,16 @@ func (a *Agent) connect(ctx context.Context, onDown func(error)) (*websocket.Con
 	})
 	if err != nil {
 		if errors.Is(err, websocket.ErrBadHandshake) && resp != nil {
-			return nil, nil, refusal(resp)
+			return nil, refusal(resp)
 		}
-		return nil, nil, fmt.Errorf("dialing the hub: %w", err)
+		return nil, fmt.Errorf("dialing the hub: %w", err)
 	}
 	ws.SetReadLimit(maxMessage)
-	if err := sock.Arm(); err != nil {
+	if err := s.socket.Arm(); err != nil {
 		_ = ws.Close() // of no use
-		return nil, nil, fmt.Errorf("clearing the connection's deadlines: %w", err)
+		return nil, fmt.Errorf("clearing the connection's deadlines: %w", err)
 	}
-	return ws, sock, nil
+	return ws, nil
 }
 
 func refusal(resp *http.Response) error {

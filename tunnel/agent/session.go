@@ -14,6 +14,7 @@ import (
 	"github.com/rancher/remotedialer"
 
 	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
+	"github.com/kubeprober/kubeprober/tunnel/internal/socket"
 	"github.com/kubeprober/kubeprober/tunnel/internal/window"
 )
 
@@ -25,6 +26,9 @@ type session struct {
 	listener *listener
 	limit    int
 
+	socket  *socket.Conn
+	release func() bool // unties the socket from the agent's context
+
 	mu       sync.Mutex
 	closed   bool
 	carriers map[*carrier]struct{}
@@ -33,14 +37,18 @@ type session struct {
 // session opens a tunnel and serves it until it is lost or ctx ends. It returns how long
 // the tunnel lasted, 0 when there was none.
 func (a *Agent) session(ctx context.Context, l *listener) (lasted time.Duration, err error) {
-	s := &session{listener: l, limit: a.opts.MaxStreams, carriers: map[*carrier]struct{}{}}
-	ws, sock, err := a.connect(ctx, s.down)
+	s := &session{
+		listener: l,
+		limit:    a.opts.MaxStreams,
+		release:  func() bool { return true },
+		carriers: map[*carrier]struct{}{},
+	}
+	defer func() { s.release() }()
+	ws, err := a.connect(ctx, s)
 	if err != nil {
 		return 0, err
 	}
 	start := time.Now()
-	stop := context.AfterFunc(ctx, func() { sock.Abort(ctx.Err()) })
-	defer stop()
 
 	// The authorizer lets everything pass: its refusal would end the whole tunnel. The
 	// dialer refuses one stream.
@@ -56,10 +64,16 @@ func (a *Agent) session(ctx context.Context, l *listener) (lasted time.Duration,
 	// The session ends with its socket, not with ctx: streams have to stop first.
 	_, err = remote.Serve(context.WithoutCancel(ctx))
 	a.connected.Store(false)
-	sock.Down(err)
+	s.socket.Down(err)
 	remote.Close()
 	_ = ws.Close() // the socket is closed
-	return time.Since(start), sock.Cause()
+	return time.Since(start), s.socket.Cause()
+}
+
+// take makes conn the session's socket, which ctx closes whatever is being done with it.
+func (s *session) take(ctx context.Context, conn net.Conn) {
+	s.socket = socket.New(conn, idleTime, stallTime, s.down)
+	s.release = context.AfterFunc(ctx, func() { s.socket.Abort(ctx.Err()) })
 }
 
 // dial answers the hub's wish for a stream. Only the one known target is ever accepted,
