@@ -90,6 +90,12 @@ func (w *Workspace) createCluster(ctx context.Context, want Wanted) (*Cluster, e
 	return c, c.connect(ctx)
 }
 
+// OnNode runs a command on the node of the cluster and returns what it prints.
+func (c *Cluster) OnNode(ctx context.Context, args ...string) ([]byte, error) {
+	out, err := c.workspace.output(ctx, "docker", append([]string{"exec", c.Name + "-control-plane"}, args...)...)
+	return []byte(out), err
+}
+
 // answers tells whether the cluster is there and usable.
 func (c *Cluster) answers(ctx context.Context) bool {
 	if !exists(c.Kubeconfig) {

@@ -26,6 +26,7 @@ type Kubectl struct {
 	args    []string
 	stdin   string
 	env     []string
+	quiet   bool
 }
 
 // Result is what a call of kubectl printed and how it ended.
@@ -46,6 +47,12 @@ func (k *Kubectl) Stdin(text string) *Kubectl {
 // Env adds NAME=value to the environment; the last one of a name holds.
 func (k *Kubectl) Env(entries ...string) *Kubectl {
 	k.env = append(k.env, entries...)
+	return k
+}
+
+// Quiet keeps what the call prints out of the log of the spec.
+func (k *Kubectl) Quiet() *Kubectl {
+	k.quiet = true
 	return k
 }
 
@@ -104,8 +111,10 @@ func (k *Kubectl) run(ctx context.Context) (Result, error) {
 	command.Stdout, command.Stderr = &stdout, &stderr
 	err := command.Run()
 	result := Result{Stdout: stdout.String(), Stderr: stderr.String(), ExitCode: command.ProcessState.ExitCode()}
-	fmt.Fprintf(ginkgo.GinkgoWriter, "$ %s   # exit %d after %s\n%s%s", k, result.ExitCode,
-		time.Since(started).Round(time.Millisecond), excerpt(result.Stdout), excerpt(result.Stderr))
+	fmt.Fprintf(ginkgo.GinkgoWriter, "$ %s   # exit %d after %s\n", k, result.ExitCode, time.Since(started).Round(time.Millisecond))
+	if !k.quiet {
+		fmt.Fprint(ginkgo.GinkgoWriter, excerpt(result.Stdout), excerpt(result.Stderr))
+	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && ctx.Err() == nil {
 		return result, nil

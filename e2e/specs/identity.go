@@ -71,7 +71,7 @@ func Deletion(input func() Input) {
 			return s != nil && s.Status == kubeproberv1.CheckerPass
 		})
 		// A Probe that somebody made there is none of the master's business.
-		apply(ctx, in.Spare, local(in))
+		apply(ctx, in.Spare, in.localProbe("local", "{state: Suspended}", passScript))
 		DeferCleanup(func(ctx SpecContext) {
 			in.Spare.Kubectl("delete", "probe.kubeprober.erda.cloud", "local", "-n", namespace).Succeed(ctx)
 		})
@@ -86,12 +86,6 @@ func Deletion(input func() Input) {
 		Expect(c.Status.Identity.UID).To(Equal(kubeSystemUID(ctx, in.Spare)))
 		framework.Get(ctx, in.Spare, probe(namespace, "local"))
 	})
-}
-
-// local is a Probe of the managed cluster's own.
-func local(in Input) string {
-	return "apiVersion: kubeprober.erda.cloud/v1\nkind: Probe\nmetadata: {name: local, namespace: " + namespace + "}\n" +
-		"spec: {policy: {state: Suspended}, template: {restartPolicy: Never, containers: [{name: main, image: '" + in.image("probe-demo") + "'}]}}\n"
 }
 
 // startAgent deploys an agent in the spare cluster that need not come up.

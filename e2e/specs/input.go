@@ -140,8 +140,17 @@ func connected(ctx context.Context, in Input, name string) *kubeproberv1.Cluster
 	})
 }
 
-// scriptProbe is a Probe that runs a bash script on the image for shell checkers, once unless policy says otherwise.
+// scriptProbe is a Probe of the master that runs a bash script on the image for shell checkers.
 func (in Input) scriptProbe(name, policy, script string) string {
+	return in.script(probeNamespace, name, policy, script)
+}
+
+// localProbe is the same as a Probe that is made in a managed cluster.
+func (in Input) localProbe(name, policy, script string) string {
+	return in.script(namespace, name, policy, script)
+}
+
+func (in Input) script(namespace, name, policy, script string) string {
 	return fmt.Sprintf(`
 apiVersion: kubeprober.erda.cloud/v1
 kind: Probe
@@ -157,7 +166,7 @@ spec:
         args:
           - |
 %s
-`, name, probeNamespace, policy, in.image("probe-base"), indent(script, 12))
+`, name, namespace, policy, in.image("probe-base"), indent(script, 12))
 }
 
 func indent(text string, spaces int) string {
