@@ -8,6 +8,9 @@ package specs
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -47,7 +50,19 @@ type Input struct {
 	Secret string
 	// Tag of the images.
 	Tag string
+	// Samples is the folder with the Probes that users start from.
+	Samples string
 }
+
+// sample is one of the Probes that users start from, with the images that are tested.
+func (in Input) sample(name string) string {
+	ginkgo.GinkgoHelper()
+	text, err := os.ReadFile(filepath.Join(in.Samples, name+".yaml"))
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	return ourImage.ReplaceAllString(string(text), "${1}:"+in.Tag)
+}
+
+var ourImage = regexp.MustCompile(`(image: kubeprober/[a-z0-9-]+):\S+`)
 
 // image names one of our images.
 func (in Input) image(name string) string { return fmt.Sprintf("kubeprober/%s:%s", name, in.Tag) }

@@ -42,25 +42,6 @@ spec:
         - {name: PUBLIC_DOMAIN, value: "www.baidu.com"}
 `
 
-// hostProbe is the second probe of `once -p k8s,host`.
-const hostProbe = `
-apiVersion: kubeprober.erda.cloud/v1
-kind: Probe
-metadata:
-  name: host
-spec:
-  policy:
-    runInterval: 30
-  template:
-    containers:
-      - name: host
-        image: %s
-        env:
-          - name: NODE_NAME
-            valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
-    restartPolicy: Never
-`
-
 var (
 	resultColumns = []string{"PROBER", "CHECKER", "STATUS", "MESSAGE", "LASTRUN"}
 	listColumns   = []string{"ID", "PROBES", "STATUS", "CREATETIME", "FINISHTIME"}
@@ -131,7 +112,7 @@ func Walkthrough(input func() Input) {
 
 	It("kubectl probe once -p runs the named probes", func(ctx SpecContext) {
 		in := input()
-		apply(ctx, in.Master, fmt.Sprintf(hostProbe, in.image("probe-host")))
+		apply(ctx, in.Master, in.sample("host"))
 		table := framework.ParseTable(in.Master.Kubectl("probe", "once", "-c", in.ManagedName, "-p", "k8s,host").Succeed(ctx))
 		Expect(table.Header).To(Equal(resultColumns))
 		expectVerdicts(table, "k8s")

@@ -88,7 +88,10 @@ attach_probes() {
 		kube "$master" wait --for=create --timeout 60s "cluster/$cluster" >/dev/null
 		kube "$master" wait --for=condition=Connected --timeout 60s "cluster/$cluster" >/dev/null
 	done
-	sed "s/:v0\.1\.5$/:$tag/" "$root/hack/demo/probes.yaml" | kube "$master" apply -f -
+	local probe
+	for probe in k8s host demo; do
+		sed "s/:v0\.1\.5$/:$tag/" "$root/probers/config/samples/$probe.yaml" | kube "$master" apply -n default -f -
+	done
 	kube "$master" label cluster erda-cloud probe/k8s=true
 	kube "$master" label cluster edge-2 probe/k8s=true probe/host=true probe/demo=true
 }

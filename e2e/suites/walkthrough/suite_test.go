@@ -6,6 +6,7 @@ package walkthrough
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -53,6 +54,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		MasterAddress: fmt.Sprintf("http://%s:30088", clusters[0].NodeIP),
 		Secret:        framework.RandomSecret(),
 		Tag:           framework.TagOf(master[0]),
+		Samples:       filepath.Join(workspace.Root, "probers", "config", "samples"),
 	}
 }, NodeTimeout(15*time.Minute))
 
