@@ -21,13 +21,24 @@ type carrier struct {
 	stream  *window.Conn
 	session *session
 	once    sync.Once
-	closed  chan struct{}
+	closed  chan struct{} // closed by Close
+	quiet   chan struct{} // closed when WriteTo writes no more and waits for the tunnel's end
+}
+
+func newCarrier(s *session, stream *window.Conn) *carrier {
+	return &carrier{stream: stream, session: s, closed: make(chan struct{}), quiet: make(chan struct{})}
 }
 
 // WriteTo implements io.WriterTo, by which io.Copy sends the stream's bytes to the hub.
+// When the tunnel is going down it returns only after remotedialer has closed all its
+// connections: after a copy remotedialer closes its end without a lock against that.
 func (c *carrier) WriteTo(w io.Writer) (int64, error) {
 	counted := &countingWriter{w: w}
 	err := c.stream.Send(counted)
+	if c.session.isClosed() {
+		close(c.quiet)
+		<-c.session.over
+	}
 	return counted.n, err
 }
 

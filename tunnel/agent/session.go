@@ -27,7 +27,8 @@ type session struct {
 	limit    int
 
 	socket  *socket.Conn
-	release func() bool // unties the socket from the agent's context
+	release func() bool   // unties the socket from the agent's context
+	over    chan struct{} // closed when remotedialer is done with the tunnel
 
 	mu       sync.Mutex
 	closed   bool
@@ -41,6 +42,7 @@ func (a *Agent) session(ctx context.Context, l *listener) (lasted time.Duration,
 		listener: l,
 		limit:    a.opts.MaxStreams,
 		release:  func() bool { return true },
+		over:     make(chan struct{}),
 		carriers: map[*carrier]struct{}{},
 	}
 	defer func() { s.release() }()
@@ -66,6 +68,7 @@ func (a *Agent) session(ctx context.Context, l *listener) (lasted time.Duration,
 	a.connected.Store(false)
 	s.socket.Down(err)
 	remote.Close()
+	close(s.over)
 	_ = ws.Close() // the socket is closed
 	return time.Since(start), s.socket.Cause()
 }
@@ -83,7 +86,7 @@ func (s *session) dial(ctx context.Context, network, address string) (net.Conn, 
 		return nil, errors.New("no such target")
 	}
 	stream := window.New(window.Config{Window: protocol.Window, Greeting: []byte(protocol.Preface), Addr: target{}})
-	c := &carrier{stream: stream, session: s, closed: make(chan struct{})}
+	c := newCarrier(s, stream)
 	if err := s.enter(c); err != nil {
 		return nil, err
 	}
@@ -105,6 +108,12 @@ func (s *session) enter(c *carrier) error {
 	}
 	s.carriers[c] = struct{}{}
 	return nil
+}
+
+func (s *session) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
 func (s *session) leave(c *carrier) {
@@ -130,6 +139,7 @@ func (s *session) down(cause error) {
 	for _, c := range open {
 		select {
 		case <-c.closed:
+		case <-c.quiet:
 		case <-timer.C:
 			return // the streams have failed, only the order of closing is lost
 		}

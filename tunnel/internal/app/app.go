@@ -67,8 +67,7 @@ func serve(ctx context.Context, p Process, f *flags, s *settings, log logr.Logge
 	if err != nil {
 		return err
 	}
-	// Without a path clientcmd takes the service account of the pod.
-	config, err := clientcmd.BuildConfigFromFlags("", f.kubeconfig)
+	config, err := clusterConfig(f.kubeconfig)
 	if err != nil {
 		return fmt.Errorf("finding the API server of this cluster: %w", err)
 	}
@@ -103,8 +102,11 @@ func connect(ctx context.Context, config *rest.Config, opts agent.Options, healt
 		return fmt.Errorf("making a client of the API server: %w", err)
 	}
 	opts.UID, err = waitForUID(ctx, client, config, opts.Log)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
-		return nil // ctx has ended
+		return err
 	}
 	a, err := agent.New(opts)
 	if err != nil {
@@ -112,6 +114,14 @@ func connect(ctx context.Context, config *rest.Config, opts agent.Options, healt
 	}
 	health.watch(a.Connected)
 	return a.Run(ctx)
+}
+
+// clusterConfig takes the service account of the pod unless a kubeconfig is named.
+func clusterConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		return rest.InClusterConfig()
+	}
+	return clientcmd.BuildConfigFromFlags("", kubeconfig)
 }
 
 func readRoots(path string) (*x509.CertPool, error) {

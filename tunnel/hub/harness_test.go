@@ -1,0 +1,253 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package hub_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/testr"
+	"go.uber.org/goleak"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubeprober/kubeprober/tunnel/agent"
+	"github.com/kubeprober/kubeprober/tunnel/hub"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	cluster    = "edge-1"
+	clusterUID = "4a1c0f7e-0000-4000-8000-000000000001"
+	secret     = "correct horse"
+	agentToken = "token-of-the-managed-cluster"
+	// patience is how long a test waits for what must happen.
+	patience = 20 * time.Second
+)
+
+// binder is a hub.Binder that remembers nothing but what it is told to answer.
+type binder struct {
+	mu    sync.Mutex
+	err   error
+	bound []hub.Identity
+}
+
+func (b *binder) Bind(_ context.Context, id hub.Identity) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bound = append(b.bound, id)
+	return b.err
+}
+
+func (b *binder) answer(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = err
+}
+
+// site is a hub with a place to mount it and a feed of its events.
+type site struct {
+	*hub.Hub
+	server *httptest.Server
+	binder *binder
+	events chan hub.Event
+}
+
+func newSite(t *testing.T, limits hub.Limits) *site {
+	t.Helper()
+	s := &site{binder: &binder{}, events: make(chan hub.Event, 100)}
+	h, err := hub.New(hub.Options{
+		Secrets: func() [][]byte { return [][]byte{[]byte(secret)} },
+		Binder:  s.binder,
+		Log:     quietAfter(t),
+		Limits:  limits,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Hub = h
+	s.server = httptest.NewTLSServer(h)
+	h.Subscribe(func(e hub.Event) { s.events <- e })
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := h.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		s.server.Close()
+	})
+	return s
+}
+
+func (s *site) roots() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(s.server.Certificate())
+	return pool
+}
+
+// await returns when the next event is that cluster is connected or not.
+func (s *site) await(t *testing.T, connected bool) hub.Event {
+	t.Helper()
+	for {
+		select {
+		case e := <-s.events:
+			if e.Connected == connected {
+				return e
+			}
+		case <-time.After(patience):
+			t.Fatalf("no event with connected %v", connected)
+		}
+	}
+}
+
+// quietAfter logs to t until t ends.
+func quietAfter(t *testing.T) logr.Logger {
+	return testr.NewWithOptions(t, testr.Options{Verbosity: 1})
+}
+
+// apiServer is a TLS server in the place of a managed cluster's API server.
+func apiServer(t *testing.T, handler http.Handler) *rest.Config {
+	t.Helper()
+	server := httptest.NewTLSServer(handler)
+	t.Cleanup(server.Close)
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(agentToken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	config := &rest.Config{Host: server.URL, BearerTokenFile: token, TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
+	t.Cleanup(func() { closeIdle(config) })
+	return config
+}
+
+// closeIdle closes what client-go keeps for config, so that no goroutine is left.
+func closeIdle(config *rest.Config) {
+	config = rest.CopyConfig(config)
+	config.NextProtos = []string{"http/1.1"}
+	transport, err := rest.TransportFor(config)
+	if err != nil {
+		return
+	}
+	type wrapper interface{ WrappedRoundTripper() http.RoundTripper }
+	for {
+		if w, ok := transport.(wrapper); ok {
+			transport = w.WrappedRoundTripper()
+			continue
+		}
+		if c, ok := transport.(interface{ CloseIdleConnections() }); ok {
+			c.CloseIdleConnections()
+		}
+		return
+	}
+}
+
+// options of an agent that the site takes.
+func (s *site) options(t *testing.T, config *rest.Config) agent.Options {
+	t.Helper()
+	target, err := agent.APIServer(config, logr.Discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return agent.Options{
+		HubURL:  s.server.URL,
+		Cluster: cluster,
+		UID:     clusterUID,
+		Secret:  func() ([]byte, error) { return []byte(secret), nil },
+		Version: "v0.1.5",
+		Target:  target,
+		RootCAs: s.roots(),
+		Log:     quietAfter(t),
+	}
+}
+
+// start runs an agent until the test ends or stop is called.
+func start(t *testing.T, opts agent.Options) (stop func()) {
+	t.Helper()
+	a, err := agent.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("running the agent: %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("the agent does not stop")
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// connected returns a site with one connected agent in front of handler.
+func connected(t *testing.T, handler http.Handler) (*site, *http.Client) {
+	t.Helper()
+	s := newSite(t, hub.Limits{})
+	start(t, s.options(t, apiServer(t, handler)))
+	s.await(t, true)
+	return s, &http.Client{Transport: s.RoundTripper(cluster)}
+}
+
+// logSink records the error lines of an agent.
+type logSink struct {
+	mu    sync.Mutex
+	lines []string
+	wake  chan struct{}
+}
+
+func newLogSink() *logSink { return &logSink{wake: make(chan struct{}, 1)} }
+
+func (l *logSink) Init(logr.RuntimeInfo)                  {}
+func (l *logSink) Enabled(int) bool                       { return true }
+func (l *logSink) WithValues(...any) logr.LogSink         { return l }
+func (l *logSink) WithName(string) logr.LogSink           { return l }
+func (l *logSink) Info(_ int, msg string, kv ...any)      { l.add(fmt.Sprint(msg, kv)) }
+func (l *logSink) Error(err error, msg string, kv ...any) { l.add(fmt.Sprint(msg, err, kv)) }
+
+func (l *logSink) add(line string) {
+	l.mu.Lock()
+	l.lines = append(l.lines, line)
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// upgradeEcho takes an upgrade and sends back what it gets.
+func upgradeEcho(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Upgrade") != "echo" {
+		http.Error(w, "no upgrade", http.StatusBadRequest)
+		return
+	}
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	_, _ = io.Copy(conn, bufio.NewReader(rw))
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+}
