@@ -22,18 +22,18 @@ TESTPACKAGES ?= ./...
 TESTPACKAGES ?= ./...
 module_dir := $(notdir $(CURDIR))
 
-name = $(firstword $(subst =, ,$(1)))
-value = $(lastword $(subst =, ,$(1)))
+left = $(firstword $(subst =, ,$(1)))
+right = $(lastword $(subst =, ,$(1)))
 
 .PHONY: build build-isolated test lint fmt tidy tidy-check generate manifests image image-names deploy undeploy
 
-build: $(addprefix build-,$(foreach b,$(BINARIES),$(call name,$(b)))) ## Build the module, its commands into bin/.
+build: $(foreach b,$(BINARIES),build-$(call left,$(b))) ## Build the module, its commands into bin/.
 	go build ./...
 
 define build_binary
-.PHONY: build-$(call name,$(1))
-build-$(call name,$(1)):
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(bin)/$(call name,$(1)) $(call value,$(1))
+.PHONY: build-$(call left,$(1))
+build-$(call left,$(1)):
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(bin)/$(call left,$(1)) $(call right,$(1))
 endef
 $(foreach b,$(BINARIES),$(eval $(call build_binary,$(b))))
 
@@ -62,10 +62,10 @@ generate:: ## Generate code.
 manifests:: ## Generate manifests.
 
 image: build ## Build the module's images.
-	$(foreach i,$(IMAGES),TAG=$(TAG) $(hack)/image/build.sh $(module_dir) $(call name,$(i)) $(call value,$(i));)
+	$(foreach i,$(IMAGES),TAG=$(TAG) $(hack)/image/build.sh $(module_dir) $(call left,$(i)) $(call right,$(i));)
 
 image-names: ## Print the names of the module's images.
-	@$(foreach i,$(IMAGES),echo kubeprober/$(call name,$(i)):$(TAG);)
+	@$(foreach i,$(IMAGES),echo kubeprober/$(call left,$(i)):$(TAG);)
 
 deploy: ## Apply deployment/$(APP).yaml as it is to the current cluster.
 	$(hack)/deploy/deploy.sh $(or $(APP),$(error the module $(module_dir) has nothing to deploy))
