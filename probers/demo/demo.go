@@ -7,14 +7,13 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/kubeprober/kubeprober/probers/checker"
+	"github.com/kubeprober/kubeprober/probers/environ"
 )
 
 // Checker is the name of the demo's checker, unless DEMO_NAME says otherwise.
@@ -61,32 +60,29 @@ type Demo struct {
 }
 
 // New reads the environment.
-func New(env func(string) string) (*Demo, error) {
-	r := &reader{env: env}
+func New(env environ.Lookup) (*Demo, error) {
+	s := environ.New(env)
 	d := &Demo{
-		mode:    Mode(strings.ToLower(r.text("DEMO_MODE", string(ModeReport)))),
-		name:    r.text("DEMO_NAME", Checker),
-		message: r.text("DEMO_MESSAGE", ""),
-		foreign: r.text("DEMO_FOREIGN_PROBE", "somebody-else"),
-		exit:    r.number("DEMO_EXIT_CODE", 3, 0, 255),
-		lines:   r.number("DEMO_LINES", 5, 0, 100000),
-		memory:  r.number("DEMO_MEMORY_MIB", 256, 1, 1<<20),
+		mode:    Mode(strings.ToLower(s.Text("DEMO_MODE", string(ModeReport)))),
+		name:    s.Text("DEMO_NAME", Checker),
+		message: s.Text("DEMO_MESSAGE", ""),
+		delay:   s.Duration("DEMO_DELAY", 0),
+		foreign: s.Text("DEMO_FOREIGN_PROBE", "somebody-else"),
+		exit:    s.Int("DEMO_EXIT_CODE", 3, 0, 255),
+		lines:   s.Int("DEMO_LINES", 5, 0, 100000),
+		memory:  s.Int("DEMO_MEMORY_MIB", 256, 1, 1<<20),
 	}
-	status, err := checker.ParseStatus(r.text("DEMO_STATUS", string(checker.Pass)))
+	status, err := checker.ParseStatus(s.Text("DEMO_STATUS", string(checker.Pass)))
 	if err != nil {
-		r.fail(fmt.Errorf("DEMO_STATUS: %w", err))
+		s.Fail("DEMO_STATUS", "pass, info, warn, error or unknown")
 	}
 	d.status = status
-	d.delay, err = time.ParseDuration(r.text("DEMO_DELAY", "0s"))
-	if err != nil {
-		r.fail(fmt.Errorf("DEMO_DELAY: %w", err))
-	}
 	switch d.mode {
 	case ModeReport, ModeLate, ModeGarbage, ModeForeign, ModeForged, ModeExit, ModeLines, ModeMemory, ModeHang, ModePanic:
 	default:
-		r.fail(fmt.Errorf("DEMO_MODE is %q; it must be report, late, garbage, foreign, forged, exit, lines, memory, hang or panic", d.mode))
+		s.Fail("DEMO_MODE", "report, late, garbage, foreign, forged, exit, lines, memory, hang or panic")
 	}
-	return d, r.err
+	return d, s.Err()
 }
 
 // Run behaves as the mode says and returns the exit status of the process.
@@ -155,27 +151,4 @@ func allocate(ctx context.Context, mib int) [][]byte {
 		held = append(held, block)
 	}
 	return held
-}
-
-// reader reads variables and keeps the first error.
-type reader struct {
-	env func(string) string
-	err error
-}
-
-func (r *reader) fail(err error) { r.err = errors.Join(r.err, err) }
-
-func (r *reader) text(name, fallback string) string {
-	if value := r.env(name); value != "" {
-		return value
-	}
-	return fallback
-}
-
-func (r *reader) number(name string, fallback, least, most int) int {
-	n, err := strconv.Atoi(r.text(name, strconv.Itoa(fallback)))
-	if err != nil || n < least || n > most {
-		r.fail(fmt.Errorf("%s is %q; it must be a number from %d to %d", name, r.env(name), least, most))
-	}
-	return n
 }

@@ -3,11 +3,14 @@
 
 package k8s
 
-import "github.com/kubeprober/kubeprober/probers/checker"
+import (
+	"github.com/kubeprober/kubeprober/probers/checker"
+	"github.com/kubeprober/kubeprober/probers/environ"
+)
 
 // Checkers makes all checkers of the package, as the environment configures them. One that is configured wrongly says so
 // in its own result, and the others run.
-func Checkers(cluster *Cluster, env Environment) []checker.Checker {
+func Checkers(cluster *Cluster, env environ.Lookup) []checker.Checker {
 	var all []checker.Checker
 	if c, err := NewDeploymentCheck(cluster, env); err != nil {
 		all = append(all, checker.Failed(DeploymentChecker, err))

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubeprober/kubeprober/probers/checker"
+	"github.com/kubeprober/kubeprober/probers/environ"
 )
 
 // DeploymentChecker is the name of the checker that creates a Deployment with a Service.
@@ -25,7 +26,7 @@ const DeploymentChecker = "deployment-service-checker"
 
 // NewDeploymentCheck makes the checker that creates a Deployment and a Service, waits until all replicas are available,
 // asks them through the Service, deletes both and waits until they and the pods are gone.
-func NewDeploymentCheck(cluster *Cluster, env Environment) (checker.Cleaner, error) {
+func NewDeploymentCheck(cluster *Cluster, env environ.Lookup) (checker.Cleaner, error) {
 	config, err := readWorkload(env)
 	c := &deploymentCheck{
 		cluster:  cluster,

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/kubeprober/kubeprober/probers/checker"
+	"github.com/kubeprober/kubeprober/probers/environ"
 )
 
 const (
@@ -59,20 +60,20 @@ type dns struct {
 
 // NewDNSChecks makes the checker that resolves PRIVATE_DOMAIN by the cluster's resolver and by each DNS pod and, when
 // PUBLIC_DOMAIN is set, the one that resolves that.
-func NewDNSChecks(cluster *Cluster, env Environment) ([]checker.Checker, error) {
-	s := &settings{env: env}
+func NewDNSChecks(cluster *Cluster, env environ.Lookup) ([]checker.Checker, error) {
+	s := newSettings(env)
 	// The name that the walkthrough of the original gave to the label selector works like the one that its code read.
 	variable := "DNS_LABEL_SELECTOR"
-	if s.text(variable, "") == "" {
+	if s.Text(variable, "") == "" {
 		variable = "DNS_NODE_SELECTOR"
 	}
 	d := &dns{
-		private:   s.text("PRIVATE_DOMAIN", "kubernetes.default"),
-		public:    s.text("PUBLIC_DOMAIN", ""),
-		namespace: s.text("DNS_CHECK_NAMESPACE", metav1.NamespaceSystem),
+		private:   s.Text("PRIVATE_DOMAIN", "kubernetes.default"),
+		public:    s.Text("PUBLIC_DOMAIN", ""),
+		namespace: s.Text("DNS_CHECK_NAMESPACE", metav1.NamespaceSystem),
 		selector:  s.selector(variable, "k8s-app=kube-dns"),
-		chosen:    s.text(variable, "") != "",
-		timeout:   s.duration("CHECK_TIMEOUT", defaultTimeout),
+		chosen:    s.Text(variable, "") != "",
+		timeout:   s.timeout(),
 		cluster:   &net.Resolver{PreferGo: true},
 		at:        resolverAt,
 	}
@@ -83,7 +84,7 @@ func NewDNSChecks(cluster *Cluster, env Environment) ([]checker.Checker, error) 
 	if d.public != "" {
 		checks = append(checks, &dnsCheck{name: PublicDNSChecker, limit: d.timeout, check: d.checkPublic})
 	}
-	return checks, s.err
+	return checks, s.Err()
 }
 
 type dnsCheck struct {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubeprober/kubeprober/probers/checker"
+	"github.com/kubeprober/kubeprober/probers/environ"
 )
 
 // NamespaceChecker is the name of the checker that creates and deletes a namespace.
@@ -22,16 +23,16 @@ const NamespaceChecker = "namespace-check"
 
 // NewNamespaceCheck makes the checker that creates a namespace, waits until it can be used, deletes it and waits until it
 // is gone.
-func NewNamespaceCheck(cluster *Cluster, env Environment) (checker.Cleaner, error) {
-	s := &settings{env: env}
+func NewNamespaceCheck(cluster *Cluster, env environ.Lookup) (checker.Cleaner, error) {
+	s := newSettings(env)
 	c := &namespaceCheck{
 		cluster:  cluster,
 		identity: newIdentity(env, NamespaceChecker, "kubeprober-check"),
-		timeout:  s.duration("CHECK_TIMEOUT", defaultTimeout),
-		reapOff:  !s.yes("RESOURCE_AUTO_REAP", true),
+		timeout:  s.timeout(),
+		reapOff:  s.reapOff(),
 	}
 	c.clean.Store(true)
-	return c, s.err
+	return c, s.Err()
 }
 
 type namespaceCheck struct {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/kubeprober/kubeprober/apis/report"
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
+	"github.com/kubeprober/kubeprober/probers/environ"
 )
 
 const (
@@ -49,7 +50,7 @@ type identity struct {
 	owner     *metav1.OwnerReference
 }
 
-func newIdentity(env Environment, checkerName, baseName string) identity {
+func newIdentity(env environ.Lookup, checkerName, baseName string) identity {
 	return identity{
 		checker:   checkerName,
 		instance:  baseName + "-" + utilrand.String(suffixLength),
@@ -59,7 +60,7 @@ func newIdentity(env Environment, checkerName, baseName string) identity {
 }
 
 // namespaceOf is the namespace that the pod of the check runs in.
-func namespaceOf(env Environment) string {
+func namespaceOf(env environ.Lookup) string {
 	if namespace := env(report.EnvProbeNamespace); namespace != "" {
 		return namespace
 	}

@@ -20,6 +20,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/kubeprober/kubeprober/probers/checker"
+	"github.com/kubeprober/kubeprober/probers/environ"
 )
 
 // workload is what the Deployment of the check looks like.
@@ -39,15 +40,15 @@ type workload struct {
 	podName        string
 }
 
-func readWorkload(env Environment) (workload, error) {
-	s := &settings{env: env}
+func readWorkload(env environ.Lookup) (workload, error) {
+	s := newSettings(env)
 	w := workload{
-		image:          s.text("CHECK_IMAGE", ""),
+		image:          s.Text("CHECK_IMAGE", ""),
 		deploymentName: s.dnsLabel("CHECK_DEPLOYMENT_NAME", "deployment-service-check"),
 		serviceName:    s.dnsLabel("CHECK_SERVICE_NAME", "deployment-service-check"),
-		replicas:       s.number("CHECK_DEPLOYMENT_REPLICAS", 2, 1, 1000),
-		containerPort:  s.number("CHECK_CONTAINER_PORT", 8080, 1, 65535),
-		servicePort:    s.number("CHECK_LOAD_BALANCER_PORT", 80, 1, 65535),
+		replicas:       int32(s.Int("CHECK_DEPLOYMENT_REPLICAS", 2, 1, 1000)),
+		containerPort:  int32(s.Int("CHECK_CONTAINER_PORT", 8080, 1, 65535)),
+		servicePort:    int32(s.Int("CHECK_LOAD_BALANCER_PORT", 80, 1, 65535)),
 		requests: corev1.ResourceList{
 			corev1.ResourceCPU:    s.quantity("CHECK_POD_CPU_REQUEST", "15m"),
 			corev1.ResourceMemory: s.quantity("CHECK_POD_MEM_REQUEST", "20Mi"),
@@ -58,12 +59,12 @@ func readWorkload(env Environment) (workload, error) {
 		},
 		tolerations:  s.tolerations("CHECK_TOLERATION_ENVS"),
 		nodeSelector: s.nodeSelector("CHECK_NODE_SELECTOR"),
-		timeout:      s.duration("CHECK_TIMEOUT", defaultTimeout),
-		reapOff:      !s.yes("RESOURCE_AUTO_REAP", true),
-		podName:      s.text("POD_NAME", ""),
+		timeout:      s.timeout(),
+		reapOff:      s.reapOff(),
+		podName:      s.Text("POD_NAME", ""),
 	}
-	if s.err != nil {
-		return w, s.err
+	if err := s.Err(); err != nil {
+		return w, err
 	}
 	for name, request := range w.requests {
 		if limit := w.limits[name]; request.Cmp(limit) > 0 {
