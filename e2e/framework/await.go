@@ -55,8 +55,8 @@ func AwaitGone(ctx context.Context, c *Cluster, key client.Object, within time.D
 	ginkgo.GinkgoHelper()
 	gvk, err := apiutil.GVKForObject(key, c.Client.Scheme())
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
-	args := []string{"wait", "--for=delete", fmt.Sprintf("--timeout=%s", within),
-		fmt.Sprintf("%s.%s.%s/%s", strings.ToLower(gvk.Kind), gvk.Version, gvk.Group, key.GetName())}
+	object := fmt.Sprintf("%s.%s.%s/%s", strings.ToLower(gvk.Kind), gvk.Version, gvk.Group, key.GetName())
+	args := []string{"wait", "--for=delete", fmt.Sprintf("--timeout=%s", within), object}
 	if key.GetNamespace() != "" {
 		args = append(args, "--namespace", key.GetNamespace())
 	}

@@ -56,16 +56,16 @@ spec:
 
 // Gateway is about kubectl reaching the API of a managed cluster through that of the master cluster.
 func Gateway(input func() Input) {
-	through := func(ctx context.Context, args ...string) *framework.Kubectl {
+	through := func(args ...string) *framework.Kubectl {
 		in := input()
 		return in.Master.Kubectl(append([]string{"--server", in.gateway(in.ManagedName)}, args...)...)
 	}
 
 	It("gives the managed cluster's own Forbidden for what probe-tunnel may not do", func(ctx SpecContext) {
-		said := through(ctx, "get", "secrets", "-n", "kube-system").Fail(ctx)
+		said := through("get", "secrets", "-n", "kube-system").Fail(ctx)
 		Expect(said).To(ContainSubstring("Forbidden"))
 		Expect(said).To(ContainSubstring("system:serviceaccount:kubeprober:probe-tunnel"))
-		said = through(ctx, "get", "pods", "-n", "kube-system").Fail(ctx)
+		said = through("get", "pods", "-n", "kube-system").Fail(ctx)
 		Expect(said).To(ContainSubstring("system:serviceaccount:kubeprober:probe-tunnel"))
 	})
 
@@ -83,13 +83,13 @@ func Gateway(input func() Input) {
 
 		It("gets", func(ctx SpecContext) {
 			in := input()
-			Expect(through(ctx, "get", "nodes", "-o", "name").Succeed(ctx)).To(Equal(in.Managed.Kubectl("get", "nodes", "-o", "name").Succeed(ctx)))
-			Expect(through(ctx, "get", "pod", "talker").Succeed(ctx)).To(ContainSubstring("Running"))
+			Expect(through("get", "nodes", "-o", "name").Succeed(ctx)).To(Equal(in.Managed.Kubectl("get", "nodes", "-o", "name").Succeed(ctx)))
+			Expect(through("get", "pod", "talker").Succeed(ctx)).To(ContainSubstring("Running"))
 		})
 
 		It("watches", func(ctx SpecContext) {
 			in := input()
-			session := through(ctx, "get", "configmaps", "-n", "default", "-w").Start(ctx)
+			session := through("get", "configmaps", "-n", "default", "-w").Start(ctx)
 			Eventually(session).WithTimeout(soon).Should(gbytes.Say("kube-root-ca.crt"))
 			in.Managed.Kubectl("create", "configmap", "seen-by-watch", "-n", "default").Succeed(ctx)
 			DeferCleanup(func(ctx SpecContext) { in.Managed.Kubectl("delete", "configmap", "seen-by-watch").Succeed(ctx) })
@@ -98,22 +98,22 @@ func Gateway(input func() Input) {
 		})
 
 		It("follows logs", func(ctx SpecContext) {
-			session := through(ctx, "logs", "-f", "talker", "--tail=1").Start(ctx)
+			session := through("logs", "-f", "talker", "--tail=1").Start(ctx)
 			Eventually(session).WithTimeout(soon).Should(gbytes.Say(`line \d+\n`))
 			Eventually(session).WithTimeout(soon).Should(gbytes.Say(`line \d+\n`), "a line that was written after the call")
 		})
 
 		It("executes commands, with input, output and exit code", func(ctx SpecContext) {
-			Expect(through(ctx, "exec", "talker", "--", "echo", "hello").Succeed(ctx)).To(Equal("hello\n"))
-			Expect(through(ctx, "exec", "-i", "talker", "--", "cat").Stdin("fed through the tunnel\n").Succeed(ctx)).To(Equal("fed through the tunnel\n"))
-			Expect(through(ctx, "exec", "talker", "--", "bash", "-c", "exit 7").Run(ctx).ExitCode).To(Equal(7))
-			megabytes := through(ctx, "exec", "talker", "--", "head", "-c", "8388608", "/dev/zero").Run(ctx)
+			Expect(through("exec", "talker", "--", "echo", "hello").Succeed(ctx)).To(Equal("hello\n"))
+			Expect(through("exec", "-i", "talker", "--", "cat").Stdin("fed through the tunnel\n").Succeed(ctx)).To(Equal("fed through the tunnel\n"))
+			Expect(through("exec", "talker", "--", "bash", "-c", "exit 7").Run(ctx).ExitCode).To(Equal(7))
+			megabytes := through("exec", "talker", "--", "head", "-c", "8388608", "/dev/zero").Run(ctx)
 			Expect(megabytes.ExitCode).To(BeZero())
 			Expect(megabytes.Stdout).To(HaveLen(8<<20), "a stream that is larger than any buffer on its way")
 		})
 
 		It("forwards ports", func(ctx SpecContext) {
-			session := through(ctx, "port-forward", "-n", "kube-system", "deployment/coredns", ":8080").Start(ctx)
+			session := through("port-forward", "-n", "kube-system", "deployment/coredns", ":8080").Start(ctx)
 			if session.ExitCode() > 0 {
 				Fail("port-forward ended")
 			}
@@ -144,7 +144,8 @@ func fetch(ctx context.Context, url string) string {
 	GinkgoHelper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	Expect(err).NotTo(HaveOccurred())
-	response, err := http.DefaultClient.Do(request)
+	client := &http.Client{Timeout: soon}
+	response, err := client.Do(request)
 	Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)

@@ -6,6 +6,7 @@ package walkthrough
 
 import (
 	"fmt"
+	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	in = specs.Input{
 		Master: clusters[0], Managed: clusters[1], Spare: clusters[2],
 		ManagedName: "erda-cloud", SpareName: "edge-2",
-		MasterAddress: fmt.Sprintf("http://%s:30088", clusters[0].NodeIP),
+		MasterAddress: "http://" + net.JoinHostPort(clusters[0].NodeIP, "30088"),
 		Secret:        framework.RandomSecret(),
 		Tag:           framework.TagOf(master[0]),
 		Samples:       filepath.Join(workspace.Root, "probers", "config", "samples"),
