@@ -75,12 +75,19 @@ ensure_engine() {
 	start
 }
 
-# Clusters made without a registry have all they need: their network gets no way out.
+# Clusters made without a registry have all they need: their network gets no way out, and says so at once.
 ensure_network() {
 	! registry_reachable || return 0
 	docker network inspect kind >/dev/null 2>&1 || docker network create kind --driver bridge \
 		--opt com.docker.network.bridge.enable_ip_masquerade=false \
 		--opt com.docker.network.driver.mtu=1500 >/dev/null
+	# Only where the bridge and its engine are this machine's, and we may.
+	local bridge
+	bridge=br-$(docker network inspect kind --format '{{.Id}}' | cut -c1-12)
+	if [[ $(id -u) == 0 && -e /sys/class/net/$bridge ]] && command -v iptables >/dev/null; then
+		local way_out=(DOCKER-USER -i "$bridge" ! -o "$bridge" -m conntrack --ctstate NEW -j REJECT)
+		iptables -C "${way_out[@]}" 2>/dev/null || iptables -I "${way_out[@]}"
+	fi
 }
 
 ensure_all() {

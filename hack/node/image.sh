@@ -54,6 +54,8 @@ configure_root() {
 	replace_in "$dir/etc/default/kubelet" '^KUBELET_EXTRA_ARGS=' 's/$/ --fail-cgroupv1=false/'
 	# Without CAP_SYS_RESOURCE no process can lower its OOM score, which pods ask for.
 	replace_in "$dir/etc/containerd/config.toml" 'restrict_oom_score_adj = false' 's/restrict_oom_score_adj = false/restrict_oom_score_adj = true/'
+	# The network of these clusters leads nowhere: a question for the host's name in Docker Desktop would cost five seconds.
+	replace_in "$dir/usr/local/bin/entrypoint" "timeout 5 getent ahostsv4 'host.docker.internal'" "s/timeout 5 getent ahostsv4 'host.docker.internal'/false/"
 	storage_manifest >"$dir/kind/manifests/default-storage.yaml"
 }
 
