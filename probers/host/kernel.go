@@ -34,8 +34,9 @@ func (h *Host) checkMemory() (string, error) {
 			}
 		}
 	}
-	total, available := values["MemTotal"], values["MemAvailable"]
-	if total == 0 || available > total || values["MemAvailable"] == 0 && !strings.Contains(string(data), "MemAvailable") {
+	total := values["MemTotal"]
+	available, ok := values["MemAvailable"]
+	if !ok || total == 0 || available > total {
 		return "", checker.NotChecked("/proc/meminfo of the node has no usable MemTotal and MemAvailable")
 	}
 	u := usage{used: total - available, total: total}
