@@ -37,7 +37,7 @@ func Identity(input func() Input) {
 		Eventually(func(g Gomega) {
 			g.Expect(events(ctx, in, "Cluster", in.ManagedName)).To(HaveKey(kubeproberv1.ClusterIdentityConflictReason))
 		}).WithTimeout(aMinute).Should(Succeed())
-		awaitLog(ctx, in.Spare, "probe-tunnel", "(?i)refused|403|bound|another cluster")
+		awaitLog(ctx, in.Spare, "probe-tunnel", `"status":403`)
 
 		after := framework.Get(ctx, in.Master, cluster(in.ManagedName))
 		Expect(after.Status.Identity).To(Equal(before.Status.Identity))
