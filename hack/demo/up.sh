@@ -90,7 +90,7 @@ attach_probes() {
 	done
 	local probe
 	for probe in k8s host demo; do
-		sed "s/:v0\.1\.5$/:$tag/" "$root/probers/config/samples/$probe.yaml" | kube "$master" apply -n default -f -
+		kube "$master" apply -n default -f "$root/probers/config/samples/$probe.yaml"
 	done
 	kube "$master" label cluster erda-cloud probe/k8s=true
 	kube "$master" label cluster edge-2 probe/k8s=true probe/host=true probe/demo=true
@@ -138,7 +138,8 @@ EOF
 }
 
 durations=()
-tag=${TAG:-v0.1.5}
+# The manifests name the images of the default tag.
+unset TAG
 secret=$(head -c 24 /dev/urandom | base64 | tr '+/' '-_')
 mkdir -p "$demo" "$root/bin"
 
