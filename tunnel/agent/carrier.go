@@ -35,7 +35,11 @@ func newCarrier(s *session, stream *window.Conn) *carrier {
 func (c *carrier) WriteTo(w io.Writer) (int64, error) {
 	counted := &countingWriter{w: w}
 	err := c.stream.Send(counted)
-	if c.session.isClosed() {
+	if counted.err != nil && !errors.Is(counted.err, io.ErrClosedPipe) {
+		// Not this stream was closed, the tunnel is broken. Its reader need not know yet.
+		c.session.abort(counted.err)
+	}
+	if c.session.isClosing() {
 		close(c.quiet)
 		<-c.session.over
 	}
@@ -86,13 +90,15 @@ func (c *carrier) SetReadDeadline(time.Time) error { return errCopyOnly }
 func (c *carrier) SetWriteDeadline(time.Time) error { return errCopyOnly }
 
 type countingWriter struct {
-	w io.Writer
-	n int64
+	w   io.Writer
+	n   int64
+	err error
 }
 
 func (c *countingWriter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
 	c.n += int64(n)
+	c.err = err
 	return n, err
 }
 

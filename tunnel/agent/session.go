@@ -110,10 +110,19 @@ func (s *session) enter(c *carrier) error {
 	return nil
 }
 
-func (s *session) isClosed() bool {
+// isClosing tells whether the tunnel is going down.
+func (s *session) isClosing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.closed
+}
+
+// abort ends a tunnel that cannot be written to.
+func (s *session) abort(cause error) {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.socket.Abort(cause)
 }
 
 func (s *session) leave(c *carrier) {

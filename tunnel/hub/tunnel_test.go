@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,7 +145,7 @@ func TestABodyCutShortIsAnError(t *testing.T) {
 }
 
 func TestManyLargeTransfersAtOnce(t *testing.T) {
-	const size = 8 << 20
+	const size = 3 << 20
 	_, client := connected(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(w, r.Body)
 	}))
@@ -170,37 +171,53 @@ func TestManyLargeTransfersAtOnce(t *testing.T) {
 }
 
 func TestUpgradedStreamGoesOnAfterBothSidesWereUnread(t *testing.T) {
-	const size = 8 << 20
-	s, _ := connected(t, http.HandlerFunc(upgradeEcho))
+	// More than all buffers on the way hold, the kernel's included.
+	const size = 16 << 20
+	drain := make(chan struct{})
+	s, _ := connected(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, rw := takeUpgrade(w)
+		defer func() { _ = conn.Close() }()
+		wrote := make(chan error, 1)
+		go func() {
+			_, err := io.CopyN(conn, zeros{}, size)
+			wrote <- err
+		}()
+		<-drain
+		if _, err := io.CopyN(io.Discard, rw, size); err != nil {
+			t.Errorf("reading at the far end: %v", err)
+		}
+		if err := <-wrote; err != nil {
+			t.Errorf("writing at the far end: %v", err)
+		}
+		_, _ = io.Copy(conn, rw)
+	}))
 	conn := upgrade(t, s)
-	sent := make([]byte, size)
-	_, _ = rand.Read(sent)
+	progress := &counter{w: conn}
 	wrote := make(chan error, 1)
 	go func() {
-		_, err := conn.Write(sent)
+		_, err := io.CopyN(progress, zeros{}, size)
 		wrote <- err
 	}()
-	// Nobody reads the echo, so the writer must come to a stop somewhere.
-	select {
-	case err := <-wrote:
-		t.Fatalf("8 MiB were taken with nobody reading: %v", err)
-	case <-time.After(500 * time.Millisecond):
+	// Nobody reads at either end: both writers come to a stop.
+	for before := int64(-1); before != progress.n.Load(); time.Sleep(300 * time.Millisecond) {
+		before = progress.n.Load()
 	}
-	got := make([]byte, size)
-	if _, err := io.ReadFull(conn, got); err != nil {
-		t.Fatal(err)
+	if n := progress.n.Load(); n == size {
+		t.Fatal("everything was taken with nobody reading")
+	}
+	close(drain)
+	if _, err := io.CopyN(io.Discard, conn, size); err != nil {
+		t.Fatalf("reading: %v", err)
 	}
 	if err := <-wrote; err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, sent) {
-		t.Error("the echo differs")
+		t.Fatalf("writing: %v", err)
 	}
 	if _, err := conn.Write([]byte("still here")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.ReadFull(conn, got[:10]); err != nil || string(got[:10]) != "still here" {
-		t.Errorf("after that: %q, %v", got[:10], err)
+	got := make([]byte, 10)
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != "still here" {
+		t.Errorf("after that: %q, %v", got, err)
 	}
 	_ = conn.Close()
 }
@@ -502,4 +519,23 @@ func upgrade(t *testing.T, s *site) io.ReadWriteCloser {
 		t.Fatalf("the body of a 101 is a %T", resp.Body)
 	}
 	return conn
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// counter tells how much was written so far.
+type counter struct {
+	w io.Writer
+	n atomic.Int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n.Add(int64(n))
+	return n, err
 }
