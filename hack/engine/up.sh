@@ -30,8 +30,18 @@ clear_leftovers() {
 	fi
 	if ! is_process "$(cat /var/run/docker/containerd/containerd.pid 2>/dev/null)" containerd; then
 		rm -f /var/run/docker/containerd/containerd.pid /var/run/docker/containerd/*.sock*
-		pgrep -f 'containerd-shim.* -address /(var/)?run/docker/' >/dev/null || rm -rf /var/run/docker
+		pgrep -f 'containerd-shim.* -address /(var/)?run/docker/' >/dev/null || remove_run_directory
 	fi
+}
+
+# Network namespaces and file systems of containers that are gone may still be mounted there; what cannot be unmounted
+# rm names.
+remove_run_directory() {
+	local run mounted
+	run=$(realpath -m /var/run/docker)
+	mapfile -t mounted < <(awk -v run="$run/" 'index($2, run) == 1 {print $2}' /proc/self/mounts | sort -r)
+	((${#mounted[@]} == 0)) || umount "${mounted[@]}" 2>/dev/null || true
+	rm -rf --one-file-system "$run"
 }
 
 build_runtime() {
