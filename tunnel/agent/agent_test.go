@@ -1,0 +1,333 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/gorilla/websocket"
+	"github.com/rancher/remotedialer"
+	"go.uber.org/goleak"
+	"golang.org/x/net/nettest"
+
+	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
+	"github.com/kubeprober/kubeprober/tunnel/internal/window"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 20 * time.Second
+
+// far is a plain remotedialer server at the far end of an agent's tunnel.
+type far struct {
+	server  *remotedialer.Server
+	url     string
+	streams sync.WaitGroup
+}
+
+func newFar(t *testing.T) *far {
+	t.Helper()
+	f := &far{server: remotedialer.New(
+		func(*http.Request) (string, bool, error) { return "far", true, nil },
+		remotedialer.DefaultErrorWriter,
+	)}
+	web := httptest.NewServer(f.server)
+	t.Cleanup(web.Close)
+	f.url = web.URL
+	return f
+}
+
+// dial opens a connection as soon as the tunnel is up.
+func (f *far) dial(t *testing.T, network, address string) net.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		conn, err := f.server.Dialer("far")(ctx, network, address)
+		if err == nil {
+			return conn
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// dialStream opens a stream of ours.
+func (f *far) dialStream(t *testing.T) *window.Conn {
+	t.Helper()
+	carrier := f.dial(t, protocol.Network, protocol.KubeAPI)
+	rest, err := protocol.ReadPreface(carrier)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := window.New(window.Config{Window: protocol.Window, Addr: target{}})
+	if err := stream.Feed(rest); err != nil {
+		t.Fatal(err)
+	}
+	received := make(chan struct{})
+	f.streams.Go(func() {
+		defer close(received)
+		_ = stream.Receive(carrier)
+	})
+	f.streams.Go(func() {
+		_ = stream.Send(carrier)
+		<-received
+		_ = carrier.Close()
+	})
+	return stream
+}
+
+// tunnelTo runs one session of an agent to f until the test ends, and returns where its
+// streams arrive.
+func tunnelTo(t *testing.T, f *far) *listener {
+	t.Helper()
+	a, err := New(Options{
+		HubURL:  f.url,
+		Cluster: "edge-1",
+		UID:     "uid-1",
+		Secret:  func() ([]byte, error) { return []byte("x"), nil },
+		Target:  http.NotFoundHandler(),
+		Log:     logr.Discard(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newListener()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = a.session(ctx, l)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		f.streams.Wait()
+	})
+	return l
+}
+
+func TestStreamThroughRemotedialerIsAWellBehavedNetConn(t *testing.T) {
+	f := newFar(t)
+	l := tunnelTo(t, f)
+	nettest.TestConn(t, func() (net.Conn, net.Conn, func(), error) {
+		accepted := make(chan net.Conn, 1)
+		go func() {
+			conn, err := l.Accept()
+			if err != nil {
+				t.Error(err)
+			}
+			accepted <- conn
+		}()
+		near := f.dialStream(t)
+		agentEnd := <-accepted
+		return near, agentEnd, func() {
+			_ = near.Close()
+			_ = agentEnd.Close()
+		}, nil
+	})
+}
+
+func TestNothingFromTheWireIsDialled(t *testing.T) {
+	secretPlace, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = secretPlace.Close() }()
+	f := newFar(t)
+	l := tunnelTo(t, f)
+	cases := []struct{ name, network, address string }{
+		{"an address of the agent's network", "tcp", secretPlace.Addr().String()},
+		{"a port on the target's name", "tcp", "kubeapi:443"},
+		{"the target's name in other letters", "tcp", "KubeAPI"},
+		{"the target by another network", "unix", "kubeapi"},
+		{"no address", "tcp", ""},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name+" is refused", func(t *testing.T) {
+			conn := f.dial(t, tc.network, tc.address)
+			defer func() { _ = conn.Close() }()
+			_, err := conn.Read(make([]byte, 1))
+			if err == nil || !strings.Contains(err.Error(), "no such target") {
+				t.Errorf("reading: %v", err)
+			}
+		})
+	}
+	t.Run("and the tunnel lives on", func(t *testing.T) {
+		accepted := make(chan net.Conn, 1)
+		go func() {
+			conn, _ := l.Accept()
+			accepted <- conn
+		}()
+		stream := f.dialStream(t)
+		_ = stream.Close()
+		_ = (<-accepted).Close()
+	})
+}
+
+// lagging is the situation in which remotedialer loses a wake-up: 8 MiB come in unread,
+// something is written, and then everything is read. It returns whether the write ended.
+func lagging(t *testing.T, near, agentEnd net.Conn) bool {
+	t.Helper()
+	const size = 8 << 20
+	var sent atomic.Int64
+	go func() {
+		chunk := make([]byte, 32<<10)
+		for sent.Load() < size {
+			n, err := agentEnd.Write(chunk)
+			if err != nil {
+				return
+			}
+			sent.Add(int64(n))
+		}
+	}()
+	for before := int64(-1); before != sent.Load() || before == 0; time.Sleep(200 * time.Millisecond) {
+		before = sent.Load()
+	}
+	wrote := make(chan struct{})
+	go func() {
+		defer close(wrote)
+		_, _ = near.Write([]byte("hello"))
+	}()
+	time.Sleep(200 * time.Millisecond) // nothing tells that a Write is blocked
+	if _, err := io.CopyN(io.Discard, near, size); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-wrote:
+		return true
+	case <-time.After(2 * time.Second):
+		return false
+	}
+}
+
+func TestBareRemotedialerHangsWhenItsReaderLags(t *testing.T) {
+	// When this fails, remotedialer has been mended, and package window may grow simpler.
+	f := newFar(t)
+	local, agentEnd := net.Pipe()
+	header := http.Header{}
+	ws, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(f.url, "http"), header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	session := remotedialer.NewClientSessionWithDialer(
+		func(string, string) bool { return true }, ws,
+		func(context.Context, string, string) (net.Conn, error) { return local, nil })
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = session.Serve(context.Background())
+		session.Close()
+	}()
+	near := f.dial(t, "tcp", "any")
+	go func() { _, _ = io.Copy(io.Discard, agentEnd) }()
+	if lagging(t, near, agentEnd) {
+		t.Error("the write ended: remotedialer woke it up")
+	}
+	_ = near.Close()
+	_ = agentEnd.Close()
+	_ = ws.Close()
+	<-done
+}
+
+func TestOurStreamGoesOnWhenItsReaderLags(t *testing.T) {
+	f := newFar(t)
+	l := tunnelTo(t, f)
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		conn, _ := l.Accept()
+		accepted <- conn
+	}()
+	near := f.dialStream(t)
+	agentEnd := <-accepted
+	if !lagging(t, near, agentEnd) {
+		t.Error("the write hangs")
+	}
+	_ = near.Close()
+	_ = agentEnd.Close()
+}
+
+func TestConnectURL(t *testing.T) {
+	cases := []struct{ address, want, says string }{
+		{address: "http://probe-master.kubeprober.svc.cluster.local:8088", want: "ws://probe-master.kubeprober.svc.cluster.local:8088/clusteragent/connect"},
+		{address: "https://master.example", want: "wss://master.example/clusteragent/connect"},
+		{address: "wss://master.example/kubeprober/", want: "wss://master.example/kubeprober/clusteragent/connect"},
+		{address: "ws://master.example/clusteragent/connect", want: "ws://master.example/clusteragent/connect"},
+		{address: "master.example:8088", says: "does not start with"},
+		{address: "", says: "does not start with"},
+		{address: "http://", says: "names no host"},
+		{address: "http://user:pw@master.example", says: "only"},
+		{address: "http://master.example?x=1", says: "only"},
+	}
+	for _, tc := range cases {
+		t.Run(tc.address, func(t *testing.T) {
+			got, err := connectURL(tc.address)
+			if tc.says != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.says) {
+					t.Errorf("%q, %v, want an error that says %q", got, err, tc.says)
+				}
+				return
+			}
+			if err != nil || got != tc.want {
+				t.Errorf("%q, %v, want %q", got, err, tc.want)
+			}
+		})
+	}
+}
+
+func TestRefusalsAreRead(t *testing.T) {
+	cases := []struct {
+		name   string
+		resp   http.Response
+		after  time.Duration
+		says   string
+		status int
+	}{
+		{
+			name:   "the text and the wait are kept",
+			resp:   http.Response{StatusCode: 503, Header: http.Header{"Retry-After": {"7"}}, Body: body("busy\n")},
+			after:  7 * time.Second,
+			says:   "the hub answered 503: busy",
+			status: 503,
+		},
+		{
+			name:   "a wait of a day is cut",
+			resp:   http.Response{StatusCode: 429, Header: http.Header{"Retry-After": {"86400"}}, Body: body("")},
+			after:  longestAsked,
+			says:   "the hub answered 429 Too Many Requests",
+			status: 429,
+		},
+		{
+			name:   "a wait that is no number is ignored",
+			resp:   http.Response{StatusCode: 403, Header: http.Header{"Retry-After": {"soon"}}, Body: body(strings.Repeat("x", 2000))},
+			says:   "the hub answered 403: " + strings.Repeat("x", maxReason),
+			status: 403,
+		},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			var refused *refusedError
+			err := refusal(&tc.resp)
+			if !errors.As(err, &refused) || refused.retryAfter != tc.after || refused.status != tc.status || err.Error() != tc.says {
+				t.Errorf("%#v", err)
+			}
+		})
+	}
+}
+
+func body(text string) io.ReadCloser { return io.NopCloser(bytes.NewBufferString(text)) }

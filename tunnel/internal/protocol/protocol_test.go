@@ -1,0 +1,71 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package protocol
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+func TestReadPreface(t *testing.T) {
+	cases := []struct {
+		name string
+		wire io.Reader
+		rest string
+		err  error
+	}{
+		{"a preface alone", strings.NewReader(Preface), "", nil},
+		{"a preface with more behind it", strings.NewReader(Preface + "more"), "more", nil},
+		{"a preface byte by byte", iotest.OneByteReader(strings.NewReader(Preface)), "", nil},
+		{"something else", strings.NewReader("HTTP/1.1 400 Bad Request\r\n"), "", ErrPreface},
+		{"another version", strings.NewReader("kubeprober-stream/2\n"), "", ErrPreface},
+		{"half a preface", strings.NewReader(Preface[:7]), "", io.EOF},
+		{"nothing", strings.NewReader(""), "", io.EOF},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			rest, err := ReadPreface(tc.wire)
+			if string(rest) != tc.rest || !errors.Is(err, tc.err) {
+				t.Errorf("%q, %v, want %q, %v", rest, err, tc.rest, tc.err)
+			}
+		})
+	}
+}
+
+func FuzzReadPreface(f *testing.F) {
+	f.Add([]byte(Preface))
+	f.Add([]byte(Preface + "rest"))
+	f.Add([]byte("kubeprober"))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		whole, wholeErr := ReadPreface(bytes.NewReader(wire))
+		_, pieceErr := ReadPreface(iotest.OneByteReader(bytes.NewReader(wire)))
+		if (wholeErr == nil) != (pieceErr == nil) {
+			t.Fatalf("whole: %v, byte by byte: %v", wholeErr, pieceErr)
+		}
+		if wholeErr == nil && !bytes.HasPrefix(wire, append([]byte(Preface), whole...)) {
+			t.Fatalf("the rest %q is not what follows", whole)
+		}
+	})
+}
+
+func TestClusterNames(t *testing.T) {
+	cases := []struct {
+		name string
+		ok   bool
+	}{
+		{"erda-cloud", true}, {"a", true}, {"0", true}, {"edge-2", true}, {strings.Repeat("a", 63), true},
+		{"", false}, {"-a", false}, {"a-", false}, {"a.b", false}, {"a/b", false}, {"A", false}, {"a_b", false},
+		{"a::b", false}, {strings.Repeat("a", 64), false}, {"ä", false}, {"a\n", false},
+	}
+	for _, tc := range cases {
+		if err := CheckClusterName(tc.name); (err == nil) != tc.ok {
+			t.Errorf("%q: %v", tc.name, err)
+		}
+	}
+}
