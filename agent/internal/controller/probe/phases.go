@@ -1,0 +1,226 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
+
+	"github.com/kubeprober/kubeprober/agent/internal/record"
+	"github.com/kubeprober/kubeprober/agent/internal/run"
+	"github.com/kubeprober/kubeprober/agent/internal/runner"
+	"github.com/kubeprober/kubeprober/agent/internal/schedule"
+)
+
+// observe reads what is known of the past. A Job counts as much as the status: the agent may have stopped between making the
+// one and writing the other.
+func (r *Reconciler) observe(ctx context.Context, s *scope) error {
+	status := &kubeproberv1.ProbeStatus{}
+	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(s.probe), status); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading ProbeStatus of Probe %s: %w", klog.KObj(s.probe), err)
+	}
+	s.outcome = &status.Status
+	groups, err := r.Runner.Runs(ctx, s.probe.Namespace, s.probe.UID)
+	if err != nil {
+		return err
+	}
+	s.groups = groups
+	s.history = schedule.History{
+		Created: s.probe.CreationTimestamp.Time, Generation: s.probe.Generation, LastGeneration: s.probe.Status.LastRunGeneration,
+	}
+	if s.probe.Status.LastRunTime != nil {
+		s.history.LastRun = s.probe.Status.LastRunTime.Time
+	}
+	for _, g := range groups {
+		meta := g.Meta()
+		if meta.Due.After(s.history.LastRun) {
+			s.history.LastRun = meta.Due
+		}
+		s.history.LastGeneration = max(s.history.LastGeneration, meta.Generation)
+	}
+	return nil
+}
+
+// settleRuns records the runs that have ended, and stops what is left of those.
+func (r *Reconciler) settleRuns(ctx context.Context, s *scope) error {
+	for i := range s.groups {
+		g := &s.groups[i]
+		if !record.Recorded(s.outcome, g.RunID) {
+			inspection, err := r.Runner.Inspect(ctx, *g)
+			if err != nil {
+				return err
+			}
+			if inspection.Ending == nil {
+				s.active = g
+				s.wakeWithin(inspection.Recheck)
+				continue
+			}
+			if err := r.finish(ctx, s, g.RunID, g.Meta().Due, inspection.Ending); err != nil {
+				return err
+			}
+		}
+		s.recorded = append(s.recorded, *g)
+		if err := r.Runner.Stop(ctx, *g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleVanished records the latest run when somebody has removed its Jobs before it ended.
+func (r *Reconciler) settleVanished(ctx context.Context, s *scope) error {
+	last := s.probe.Status.LastRunTime
+	if last == nil || s.active != nil {
+		return nil
+	}
+	// The policy may have changed since, so the run has one of two names; the first is the likely one.
+	byTime := run.ID(s.probe.Name, string(s.probe.UID), schedule.KeyOfTime(last.Time))
+	byGeneration := run.ID(s.probe.Name, string(s.probe.UID), schedule.KeyOfGeneration(s.probe.Status.LastRunGeneration))
+	ids := []string{byTime, byGeneration}
+	if policy := &s.probe.Spec.Policy; policy.Schedule == nil && policy.Interval() == 0 {
+		slices.Reverse(ids)
+	}
+	for _, id := range ids {
+		known := slices.ContainsFunc(s.groups, func(g runner.Group) bool { return g.RunID == id })
+		if known || record.Recorded(s.outcome, id) {
+			return nil
+		}
+	}
+	for _, id := range ids {
+		exists, err := r.Runner.Exists(ctx, s.probe.Namespace, id)
+		if err != nil {
+			return err
+		}
+		if exists {
+			// The cache is behind; the Job wakes us when it comes.
+			s.active = &runner.Group{RunID: id}
+			return nil
+		}
+	}
+	log.FromContext(ctx).Info("Recording run whose Job was removed", "run", ids[0])
+	gap := record.Gap{Reason: run.ReasonJobDeleted, Message: "the Job was removed before it ended"}
+	ending := &record.Ending{Start: last.Time, End: r.Clock.Now(), Nodes: []string{""}, Gaps: []record.Gap{gap}}
+	return r.finish(ctx, s, ids[0], last.Time, ending)
+}
+
+func (r *Reconciler) finish(ctx context.Context, s *scope, runID string, due time.Time, ending *record.Ending) error {
+	ending.StaleTime = schedule.StaleTime(&s.probe.Spec.Policy, due)
+	ref := record.Ref{Namespace: s.probe.Namespace, Probe: s.probe.Name, OwnerUID: s.probe.UID, RunID: runID}
+	log.FromContext(ctx).Info("Recording end of run", "run", runID, "gaps", len(ending.Gaps))
+	change, err := r.Store.Finish(ctx, ref, ending)
+	if errors.Is(err, record.ErrRunOver) {
+		// The Probe went while we looked; so will everything else of it.
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if change.Moved() {
+		r.announce(s.probe, change)
+	}
+	return nil
+}
+
+// announce writes an Event for a status that has moved; one that stays as it was makes none.
+func (r *Reconciler) announce(probe *kubeproberv1.Probe, change record.Change) {
+	kind := corev1.EventTypeNormal
+	if change.After.Severity() >= kubeproberv1.CheckerUnknown.Severity() {
+		kind = corev1.EventTypeWarning
+	}
+	before := string(change.Before)
+	if before == "" {
+		before = "no result"
+	}
+	note := fmt.Sprintf("Status of probe %s moved from %s to %s", probe.Name, before, change.After)
+	if change.Message != "" {
+		note += ": " + change.Message
+	}
+	// The API server refuses a note of 1 kB and more.
+	const maxNote = 1000
+	if len(note) > maxNote {
+		note = string([]rune(note)[:maxNote/4]) + "…"
+	}
+	r.Recorder.Eventf(probe, nil, kind, "StatusChanged", "RecordRun", "%s", note)
+}
+
+// decide asks the schedule.
+func (r *Reconciler) decide(_ context.Context, s *scope) error {
+	now := r.Clock.Now()
+	policy := &s.probe.Spec.Policy
+	offset := schedule.Offset(r.ClusterUID, s.probe.Namespace, s.probe.Name, policy.Spread())
+	// A policy that cannot be followed is no error of ours: a change of the Probe wakes us.
+	s.plan, s.invalid = schedule.Decide(policy, s.history, offset, now)
+	if s.invalid == nil && !s.plan.Next.IsZero() {
+		s.wakeWithin(s.plan.Next.Sub(now))
+	}
+	return nil
+}
+
+// start makes the run that is due, unless another is under way: that one wakes us when it ends. A run whose making was cut
+// short is completed.
+func (r *Reconciler) start(ctx context.Context, s *scope) error {
+	due, key := s.plan.Due, s.plan.Key
+	if s.active != nil {
+		if len(s.active.Jobs) == 0 || !s.cutShort() {
+			return nil
+		}
+		due, key = s.active.Meta().Due, ""
+	} else if s.invalid != nil || !s.plan.IsDue() {
+		return nil
+	}
+	policy := &s.probe.Spec.Policy
+	one := &run.Run{
+		Namespace: s.probe.Namespace, Probe: s.probe.Name, Owner: record.OwnerReference(s.probe, "Probe"), Spec: &s.probe.Spec,
+		Generation: s.probe.Generation, Due: due, Deadline: r.Clock.Now().Add(policy.Timeout()),
+	}
+	if key != "" {
+		one.ID = run.ID(s.probe.Name, string(s.probe.UID), key)
+	} else {
+		one.ID = s.active.RunID
+	}
+	log.FromContext(ctx).Info("Starting run", "run", one.ID, "due", due)
+	if err := r.Store.Prepare(ctx, runner.RefOf(one)); errors.Is(err, record.ErrRunOver) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	err := r.Runner.Start(ctx, one)
+	var refused *runner.RefusedError
+	if errors.As(err, &refused) {
+		now := r.Clock.Now()
+		ending := &record.Ending{Start: now, End: now, Nodes: []string{""}, Gaps: []record.Gap{refused.Gap}}
+		err = r.finish(ctx, s, one.ID, due, ending)
+	}
+	if err != nil {
+		return err
+	}
+	s.history.LastRun, s.history.LastGeneration = due, s.probe.Generation
+	s.plan.Due, s.plan.Key = time.Time{}, ""
+	if s.plan.Next.IsZero() && s.invalid == nil {
+		s.plan.State = kubeproberv1.ProbeCompletedReason
+	}
+	return nil
+}
+
+// cutShort tells whether the agent may have stopped before all Jobs of the active run were made: the status is written after
+// the last.
+func (s *scope) cutShort() bool {
+	last := s.probe.Status.LastRunTime
+	return s.probe.Spec.Policy.OnEveryNode() && (last == nil || last.Time.Before(s.active.Meta().Due))
+}
+
+// prune removes the Jobs and pods of recorded runs, but for the newest.
+func (r *Reconciler) prune(ctx context.Context, s *scope) error {
+	return r.Runner.Prune(ctx, s.recorded)
+}

@@ -1,0 +1,59 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/kubeprober/kubeprober/apis/report"
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
+)
+
+// environment is what every container of a run gets: first what the agent says, then the configs of the probe. Of several
+// configs that set one variable the last wins; what the agent says wins over configs.
+func environment(r *Run, reportURL string) []corev1.EnvVar {
+	env := []corev1.EnvVar{
+		{Name: report.EnvProbeNamespace, Value: r.Namespace},
+		{Name: report.EnvProbeName, Value: r.Probe},
+		{Name: report.EnvReportURL, Value: reportURL},
+		{Name: report.EnvRunID, Value: r.ID},
+		{Name: report.EnvRunDeadline, Value: r.Deadline.UTC().Format(time.RFC3339)},
+		{Name: report.EnvNodeName, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.nodeName"}}},
+	}
+	fixed := len(env)
+	for _, config := range r.Spec.Configs {
+		for _, v := range config.Env {
+			if i := indexOf(env, v.Name); i >= fixed {
+				env[i] = v
+			} else if i < 0 {
+				env = append(env, v)
+			}
+		}
+	}
+	return env
+}
+
+// provide gives a container the environment. What the container sets itself wins, by env and by envFrom.
+func provide(c *corev1.Container, given []corev1.EnvVar) {
+	env := make([]corev1.EnvVar, 0, len(given)+len(c.Env))
+	for _, v := range given {
+		if indexOf(c.Env, v.Name) < 0 {
+			env = append(env, v)
+		}
+	}
+	c.Env = append(env, c.Env...)
+	// Of several sources the last wins.
+	c.EnvFrom = append([]corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{
+		LocalObjectReference: corev1.LocalObjectReference{Name: kubeproberv1.ExtraConfigName},
+		Optional:             ptr.To(true),
+	}}}, c.EnvFrom...)
+}
+
+func indexOf(env []corev1.EnvVar, name string) int {
+	return slices.IndexFunc(env, func(v corev1.EnvVar) bool { return v.Name == name })
+}

@@ -1,0 +1,155 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package runner
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
+
+	"github.com/kubeprober/kubeprober/agent/internal/run"
+)
+
+// ownerIndex finds Jobs and pods by the UID of the object that controls them.
+const ownerIndex = "controllerUID"
+
+// SetupIndexes adds to a cache the indexes that a Runner reads.
+func SetupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	byOwner := func(o client.Object) []string {
+		owner := metav1.GetControllerOfNoCopy(o)
+		if owner == nil {
+			return nil
+		}
+		return []string{string(owner.UID)}
+	}
+	for _, kind := range []client.Object{&batchv1.Job{}, &corev1.Pod{}} {
+		if err := indexer.IndexField(ctx, kind, ownerIndex, byOwner); err != nil {
+			return fmt.Errorf("indexing %T by owner: %w", kind, err)
+		}
+	}
+	return nil
+}
+
+// Group is the Jobs of one run.
+type Group struct {
+	RunID string
+	Jobs  []*batchv1.Job
+}
+
+// Start is when the first Job of the run was made.
+func (g Group) Start() time.Time {
+	var start time.Time
+	for _, job := range g.Jobs {
+		if at := job.CreationTimestamp.Time; start.IsZero() || at.Before(start) {
+			start = at
+		}
+	}
+	return start
+}
+
+// Due and generation of the run.
+func (g Group) Meta() run.Meta { return run.MetaOf(g.Jobs[0]) }
+
+// Finished tells whether Kubernetes is done with all Jobs of the run, and whether all of them succeeded.
+func (g Group) Finished() (finished, succeeded bool) {
+	succeeded = true
+	for _, job := range g.Jobs {
+		done, well := run.JobFinished(job)
+		if !done {
+			return false, false
+		}
+		succeeded = succeeded && well
+	}
+	return true, succeeded
+}
+
+// Runs lists the runs of an owner that have Jobs, the oldest first.
+func (r *Runner) Runs(ctx context.Context, namespace string, owner types.UID) ([]Group, error) {
+	jobs := &batchv1.JobList{}
+	if err := r.Client.List(ctx, jobs, client.InNamespace(namespace), client.MatchingFields{ownerIndex: string(owner)}); err != nil {
+		return nil, fmt.Errorf("listing Jobs: %w", err)
+	}
+	return groupJobs(jobs.Items), nil
+}
+
+// OnceRuns lists the runs of a probe that one-time diagnoses made, the oldest first.
+func (r *Runner) OnceRuns(ctx context.Context, namespace, probe string) ([]Group, error) {
+	jobs := &batchv1.JobList{}
+	err := r.Client.List(ctx, jobs, client.InNamespace(namespace),
+		client.MatchingLabels{kubeproberv1.ProbeLabel: probe}, client.HasLabels{kubeproberv1.ProbeRunLabel})
+	if err != nil {
+		return nil, fmt.Errorf("listing Jobs of probe %s: %w", probe, err)
+	}
+	return groupJobs(jobs.Items), nil
+}
+
+func groupJobs(jobs []batchv1.Job) []Group {
+	index := map[string]int{}
+	var groups []Group
+	for i := range jobs {
+		id := jobs[i].Labels[kubeproberv1.RunIDLabel]
+		at, ok := index[id]
+		if !ok {
+			at = len(groups)
+			index[id] = at
+			groups = append(groups, Group{RunID: id})
+		}
+		groups[at].Jobs = append(groups[at].Jobs, &jobs[i])
+	}
+	slices.SortFunc(groups, func(a, b Group) int { return a.Start().Compare(b.Start()) })
+	return groups
+}
+
+// Exists asks the API server itself whether a run has Jobs: the cache may not have them yet.
+func (r *Runner) Exists(ctx context.Context, namespace, runID string) (bool, error) {
+	jobs := &batchv1.JobList{}
+	err := r.Live.List(ctx, jobs, client.InNamespace(namespace), client.MatchingLabels{kubeproberv1.RunIDLabel: runID}, client.Limit(1))
+	if err != nil {
+		return false, fmt.Errorf("listing Jobs of run %s: %w", runID, err)
+	}
+	return len(jobs.Items) > 0, nil
+}
+
+// newestPod is the newest pod of a Job; nil when there is none.
+func (r *Runner) newestPod(ctx context.Context, job *batchv1.Job) (*corev1.Pod, error) {
+	pods := &corev1.PodList{}
+	if err := r.Client.List(ctx, pods, client.InNamespace(job.Namespace), client.MatchingFields{ownerIndex: string(job.UID)}); err != nil {
+		return nil, fmt.Errorf("listing pods of Job %s/%s: %w", job.Namespace, job.Name, err)
+	}
+	if len(pods.Items) == 0 {
+		return nil, nil
+	}
+	newest := slices.MaxFunc(pods.Items, func(a, b corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	return &newest, nil
+}
+
+// OwnerOfPod maps a pod to what owns its Job, if that is of the given kind.
+func (r *Runner) OwnerOfPod(kind string) func(context.Context, client.Object) []reconcile.Request {
+	return func(ctx context.Context, pod client.Object) []reconcile.Request {
+		controller := metav1.GetControllerOf(pod)
+		if controller == nil || controller.Kind != "Job" {
+			return nil
+		}
+		job := &batchv1.Job{}
+		// A Job that the cache lacks wakes its owner by itself, when it comes and when it goes.
+		if err := r.Client.Get(ctx, types.NamespacedName{Namespace: pod.GetNamespace(), Name: controller.Name}, job); err != nil {
+			return nil
+		}
+		owner := metav1.GetControllerOf(job)
+		if owner == nil || owner.Kind != kind {
+			return nil
+		}
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: owner.Name}}}
+	}
+}
