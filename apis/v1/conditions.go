@@ -27,6 +27,11 @@ const (
 	ClusterSyncedReason = "Synced"
 	// ClusterProbeNotFoundReason surfaces when a label attaches a Probe that does not exist.
 	ClusterProbeNotFoundReason = "ProbeNotFound"
+	// ClusterProbeConflictReason surfaces when the managed cluster holds a Probe or ConfigMap of a wanted name that the
+	// master did not make, and so leaves alone.
+	ClusterProbeConflictReason = "ProbeConflict"
+	// ClusterAwaitingHeartbeatReason surfaces until the agent was heard for the first time.
+	ClusterAwaitingHeartbeatReason = "AwaitingHeartbeat"
 	// ClusterSyncFailedReason surfaces when writing into the managed cluster failed.
 	ClusterSyncFailedReason = "SyncFailed"
 	// ClusterDisconnectedReason surfaces when something waits for the tunnel.

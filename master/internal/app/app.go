@@ -1,0 +1,275 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package app puts the master together: options, the manager with its controllers and webhooks, and the servers of the
+// hub and the gateway. It knows what depends on what, and nothing of how any part works.
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	apiheartbeat "github.com/kubeprober/kubeprober/apis/heartbeat"
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
+	"github.com/kubeprober/kubeprober/master/internal/certs"
+	"github.com/kubeprober/kubeprober/master/internal/controller/cluster"
+	"github.com/kubeprober/kubeprober/master/internal/controller/probe"
+	"github.com/kubeprober/kubeprober/master/internal/controller/proberun"
+	"github.com/kubeprober/kubeprober/master/internal/fleet"
+	"github.com/kubeprober/kubeprober/master/internal/gateway"
+	"github.com/kubeprober/kubeprober/master/internal/heartbeat"
+	"github.com/kubeprober/kubeprober/master/internal/identity"
+	"github.com/kubeprober/kubeprober/master/internal/index"
+	"github.com/kubeprober/kubeprober/master/internal/webhook"
+	"github.com/kubeprober/kubeprober/tunnel/hub"
+)
+
+const (
+	// component is who the master is in Events and leader election.
+	component = "probe-master"
+	// connectPath is where tunnels are opened.
+	connectPath = "/clusteragent/connect"
+	// webhookName and apiServiceName are the objects that name the master's servers to the API server.
+	webhookName    = "probe-master"
+	apiServiceName = "v1.proxy.kubeprober.erda.cloud"
+)
+
+// Run runs the master until ctx ends.
+func Run(ctx context.Context, config *rest.Config, o *Options) error {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, kubeproberv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return fmt.Errorf("registering kinds: %w", err)
+		}
+	}
+	m, err := newMaster(ctx, config, scheme, o)
+	if err != nil {
+		return err
+	}
+	for _, setup := range []func(context.Context) error{m.setupHub, m.setupControllers, m.setupGateway} {
+		if err := setup(ctx); err != nil {
+			return err
+		}
+	}
+	if err := m.setupServers(); err != nil {
+		return err
+	}
+	return m.mgr.Start(ctx)
+}
+
+// master holds the parts that others need.
+type master struct {
+	options *Options
+	mgr     ctrl.Manager
+	certs   *certs.Store
+	hub     *hub.Hub
+	binder  *identity.Binder
+	beats   *heartbeat.Store
+	fleet   *fleet.Fleet
+	auth    *gateway.Auth
+	gateway *gateway.Gateway
+}
+
+func newMaster(ctx context.Context, config *rest.Config, scheme *runtime.Scheme, o *Options) (*master, error) {
+	config = rest.CopyConfig(config)
+	// The API server's own flow control is the bound.
+	config.QPS = -1
+	m := &master{options: o}
+	// The webhook and metrics servers are made before the certificate can be watched for.
+	withCertificate := func(c *tls.Config) {
+		c.MinVersion = tls.VersionTLS12
+		c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return m.certs.GetCertificate(hello) }
+	}
+	namespaced := func(namespace string) map[string]cache.Config { return map[string]cache.Config{namespace: {}} }
+	var err error
+	m.mgr, err = ctrl.NewManager(config, ctrl.Options{
+		Scheme: scheme,
+		Cache: cache.Options{
+			DefaultTransform: cache.TransformStripManagedFields(),
+			ByObject: map[client.Object]cache.ByObject{
+				&kubeproberv1.Probe{}:    {Namespaces: namespaced(o.ProbeNamespace)},
+				&kubeproberv1.ProbeRun{}: {Namespaces: namespaced(o.ProbeNamespace)},
+				&corev1.Secret{}: {Namespaces: map[string]cache.Config{
+					o.Namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", o.CertSecret)},
+				}},
+			},
+		},
+		WebhookServer: ctrlwebhook.NewServer(ctrlwebhook.Options{Port: o.WebhookPort, TLSOpts: []func(*tls.Config){withCertificate}}),
+		Metrics: metricsserver.Options{
+			BindAddress: o.MetricsAddress, SecureServing: true, TLSOpts: []func(*tls.Config){withCertificate},
+			FilterProvider: filters.WithAuthenticationAndAuthorization,
+		},
+		HealthProbeBindAddress:        o.HealthAddress,
+		LeaderElection:                o.LeaderElection,
+		LeaderElectionID:              component,
+		LeaderElectionNamespace:       o.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("creating the manager: %w", err)
+	}
+	if err := index.Add(ctx, m.mgr.GetFieldIndexer()); err != nil {
+		return nil, err
+	}
+	m.certs, err = certs.Setup(m.mgr, certs.Options{
+		Provider: certs.Provider(o.CertProvider),
+		Secret:   types.NamespacedName{Namespace: o.Namespace, Name: o.CertSecret},
+		Dir:      o.CertDir,
+		DNSNames: dnsNames(o.Namespace),
+		Webhook:  webhookName, APIService: apiServiceName,
+	})
+	return m, err
+}
+
+// dnsNames are what the API server, and whoever scrapes metrics, call the master.
+func dnsNames(namespace string) []string {
+	var names []string
+	for _, service := range []string{"probe-master-webhook", "probe-master-api", "probe-master-metrics"} {
+		names = append(names, service+"."+namespace+".svc", service+"."+namespace+".svc.cluster.local")
+	}
+	return names
+}
+
+// setupHub makes what tunnels and heartbeats end in.
+func (m *master) setupHub(context.Context) error {
+	m.binder = identity.NewBinder(m.mgr.GetClient(), m.mgr.GetAPIReader(), m.mgr.GetEventRecorder(component))
+	secrets := m.options.secrets
+	var err error
+	m.hub, err = hub.New(hub.Options{
+		Secrets: func() [][]byte { return secrets },
+		Binder:  m.binder,
+		Log:     ctrl.Log.WithName("hub"),
+	})
+	if err != nil {
+		return fmt.Errorf("creating the hub: %w", err)
+	}
+	m.fleet = fleet.New(m.hub, m.mgr.GetScheme())
+	m.beats = heartbeat.NewStore()
+	return nil
+}
+
+func (m *master) setupControllers(context.Context) error {
+	recorder := m.mgr.GetEventRecorder(component)
+	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
+		&cluster.Reconciler{
+			Client: m.mgr.GetClient(), Fleet: m.fleet, Beats: m.beats, Events: recorder,
+			ProbeNamespace: m.options.ProbeNamespace, Concurrency: m.options.Concurrency,
+		},
+		&probe.Reconciler{Client: m.mgr.GetClient(), ProbeNamespace: m.options.ProbeNamespace},
+		&proberun.Reconciler{
+			Client: m.mgr.GetClient(), Fleet: m.fleet, Beats: m.beats,
+			ProbeNamespace: m.options.ProbeNamespace, Concurrency: m.options.Concurrency,
+		},
+	} {
+		if err := controller.SetupWithManager(m.mgr); err != nil {
+			return err
+		}
+	}
+	return webhook.Setup(m.mgr, m.mgr.GetClient(), m.options.ProbeNamespace)
+}
+
+func (m *master) setupGateway(context.Context) error {
+	clientset, err := kubernetes.NewForConfigAndClient(m.mgr.GetConfig(), m.mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("creating the gateway's client: %w", err)
+	}
+	if m.auth, err = gateway.NewAuth(clientset, ctrl.Log.WithName("gateway")); err != nil {
+		return err
+	}
+	if err := m.mgr.Add(m.auth); err != nil {
+		return fmt.Errorf("adding the gateway's authentication: %w", err)
+	}
+	reader := m.mgr.GetClient()
+	m.gateway, err = gateway.New(gateway.Options{
+		Transport: m.hub.RoundTripper,
+		Auth:      m.auth,
+		Exists: func(ctx context.Context, name string) (bool, error) {
+			err := reader.Get(ctx, types.NamespacedName{Name: name}, &kubeproberv1.Cluster{})
+			if apierrors.IsNotFound(err) {
+				return false, nil
+			}
+			return err == nil, err
+		},
+	})
+	return err
+}
+
+// setupServers adds the servers that are not the manager's own, and the checks of all.
+func (m *master) setupServers() error {
+	hubServer := &server{name: "hub", address: m.options.HubAddress, handler: m.hubHandler(), http1: true, onShutdown: m.hub.Shutdown}
+	if m.options.HubCertFile != "" {
+		watcher, err := certwatcher.New(m.options.HubCertFile, m.options.HubKeyFile)
+		if err != nil {
+			return fmt.Errorf("loading the hub's certificate: %w", err)
+		}
+		if err := m.mgr.Add(watcher); err != nil {
+			return fmt.Errorf("watching the hub's certificate: %w", err)
+		}
+		hubServer.tls = func() (*tls.Config, error) {
+			return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate}, nil
+		}
+	}
+	gatewayServer := &server{name: "aggregated API", address: m.options.GatewayAddress, handler: m.gateway.Aggregated(), tls: m.gatewayTLS}
+	for _, s := range []*server{hubServer, gatewayServer} {
+		if err := m.mgr.Add(s); err != nil {
+			return fmt.Errorf("adding the %s: %w", s.name, err)
+		}
+	}
+	for name, check := range map[string]healthz.Checker{
+		"hub": hubServer.Ready, "gateway": gatewayServer.Ready, "certificate": m.certs.Ready,
+		"webhook": m.mgr.GetWebhookServer().StartedChecker(),
+	} {
+		if err := m.mgr.AddReadyzCheck(name, check); err != nil {
+			return fmt.Errorf("adding the readiness check %s: %w", name, err)
+		}
+	}
+	if err := m.mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("adding the health check: %w", err)
+	}
+	return nil
+}
+
+// gatewayTLS asks callers for a certificate and lets the authenticator judge it.
+func (m *master) gatewayTLS() (*tls.Config, error) {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		ClientAuth:     tls.RequestClientCert,
+		GetCertificate: m.certs.GetCertificate,
+	}, nil
+}
+
+// hubHandler serves all that agents and users send to the master's own address. The gateway is asked before the mux,
+// which would answer an ambiguous path with a redirect.
+func (m *master) hubHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(connectPath, m.hub)
+	mux.Handle(apiheartbeat.Path, heartbeat.NewHandler(m.hub.Authenticate, m.binder, m.beats))
+	direct := m.gateway.Direct()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, gateway.DirectPrefix) {
+			direct.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}

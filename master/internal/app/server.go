@@ -1,0 +1,118 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+)
+
+const (
+	// maxHeaderBytes bounds the headers of a request.
+	maxHeaderBytes = 32 << 10
+	// headerTimeout bounds their arrival; bodies and answers have no bound in time, since watches and tunnels last.
+	headerTimeout = 5 * time.Second
+	idleTimeout   = 2 * time.Minute
+	// shutdownTimeout bounds the wait for requests under way when the master ends.
+	shutdownTimeout = 10 * time.Second
+)
+
+// server serves one address until the manager stops it.
+type server struct {
+	name    string
+	address string
+	handler http.Handler
+	// tls is nil for plain HTTP. It is called when the server starts.
+	tls func() (*tls.Config, error)
+	// http1 refuses HTTP/2, in which connections cannot be upgraded to tunnels.
+	http1 bool
+	// onShutdown ends what the handler has hijacked; the server itself knows nothing of it any more.
+	onShutdown func(context.Context) error
+
+	listening atomic.Bool
+}
+
+// Start serves until ctx ends, and returns when all requests have ended or shutdownTimeout is over.
+func (s *server) Start(ctx context.Context) error {
+	log := ctrl.Log.WithName(s.name)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.address)
+	if err != nil {
+		return fmt.Errorf("listening for the %s: %w", s.name, err)
+	}
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(!s.http1 && s.tls != nil)
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	srv := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		Protocols:         protocols,
+		BaseContext:       func(net.Listener) context.Context { return ctrl.LoggerInto(base, log) },
+		// What it has to say is about single connections: handshakes that failed, and the like.
+		ErrorLog: klog.NewStandardLogger("INFO"),
+	}
+	if s.tls != nil {
+		if srv.TLSConfig, err = s.tls(); err != nil {
+			return errors.Join(fmt.Errorf("setting up TLS for the %s: %w", s.name, err), listener.Close())
+		}
+	}
+	ended := make(chan error, 1)
+	go func() {
+		if s.tls != nil {
+			ended <- srv.ServeTLS(listener, "", "")
+		} else {
+			ended <- srv.Serve(listener)
+		}
+	}()
+	s.listening.Store(true)
+	log.Info("Serving", "address", listener.Addr().String(), "tls", s.tls != nil)
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serving the %s: %w", s.name, err)
+	case <-ctx.Done():
+	}
+	s.listening.Store(false)
+	return s.shutdown(base, cancel, srv)
+}
+
+func (s *server) shutdown(base context.Context, cancel context.CancelFunc, srv *http.Server) error {
+	ctx, done := context.WithTimeout(base, shutdownTimeout)
+	defer done()
+	var errs []error
+	if s.onShutdown != nil {
+		errs = append(errs, s.onShutdown(ctx))
+	}
+	// Watches do not end by themselves.
+	cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		errs = append(errs, err, srv.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("shutting down the %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// NeedLeaderElection is true: tunnels have to end where the controllers run.
+func (s *server) NeedLeaderElection() bool { return true }
+
+// Ready is a readiness check.
+func (s *server) Ready(*http.Request) error {
+	if !s.listening.Load() {
+		return fmt.Errorf("the %s is not listening yet", s.name)
+	}
+	return nil
+}

@@ -1,0 +1,219 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
+	"github.com/kubeprober/kubeprober/master/internal/fleet"
+	"github.com/kubeprober/kubeprober/master/internal/index"
+)
+
+const (
+	// maxAttached bounds the probes of one cluster; it is the bound of status.attachedProbes.
+	maxAttached = 256
+	// conflictRecheck is how soon a name that the managed cluster's own objects take is tried again: no watch tells when
+	// it becomes free.
+	conflictRecheck = time.Minute
+)
+
+// wanted is what the managed cluster is to hold.
+type wanted struct {
+	namespace string
+	// probes are those that the labels attach and that exist; missing are the names of the others.
+	probes  []*kubeproberv1.Probe
+	missing []string
+	// key changes whenever the managed cluster may have to be written to: with what is wanted, and with each session.
+	key string
+}
+
+// wants collects what the labels attach. It reads only the cache.
+func (r *Reconciler) wants(ctx context.Context, s *scope) (wanted, error) {
+	w := wanted{namespace: s.status.ProbeNamespace}
+	var key strings.Builder
+	_, _ = fmt.Fprintf(&key, "%s %d %s %d", s.cluster.UID, s.session.UnixNano(), w.namespace, s.cluster.Generation)
+	for _, name := range index.AttachedProbes(s.cluster) {
+		probe := &kubeproberv1.Probe{}
+		err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.ProbeNamespace, Name: name}, probe)
+		switch {
+		case apierrors.IsNotFound(err) || err == nil && !probe.DeletionTimestamp.IsZero() || len(w.probes) == maxAttached:
+			w.missing = append(w.missing, name)
+		case err != nil:
+			return wanted{}, fmt.Errorf("reading Probe %s: %w", name, err)
+		default:
+			w.probes = append(w.probes, probe)
+			_, _ = fmt.Fprintf(&key, " %s/%s/%d", name, probe.UID, probe.Generation)
+		}
+	}
+	w.key = key.String()
+	return w, nil
+}
+
+// needsSync tells whether reconcileProbes is going to call the managed cluster.
+func (r *Reconciler) needsSync(ctx context.Context, s *scope) bool {
+	if !s.connected || s.status.ProbeNamespace == "" {
+		return false
+	}
+	w, err := r.wants(ctx, s)
+	return err == nil && !r.isSynced(s.cluster.Name, w.key)
+}
+
+// reconcileProbes makes the managed cluster hold the attached probes and the extra-config, and sets ProbesSynced.
+func (r *Reconciler) reconcileProbes(ctx context.Context, s *scope) error {
+	w, err := r.wants(ctx, s)
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.assumed:
+		return nil
+	case !s.connected:
+		// The source of the fleet wakes us when the tunnel is up.
+		s.setCondition(kubeproberv1.ClusterProbesSyncedCondition, metav1.ConditionUnknown, kubeproberv1.ClusterDisconnectedReason,
+			"Waiting for the tunnel")
+		return nil
+	case w.namespace == "":
+		// The heartbeat wakes us.
+		s.setCondition(kubeproberv1.ClusterProbesSyncedCondition, metav1.ConditionUnknown, kubeproberv1.ClusterAwaitingHeartbeatReason,
+			"Waiting for the first heartbeat, which tells the namespace of the agent")
+		return nil
+	}
+	if r.isSynced(s.cluster.Name, w.key) {
+		r.setSynced(s, w, nil)
+		return nil
+	}
+	result, err := r.syncProbes(ctx, s, w)
+	if errors.Is(err, fleet.ErrNotConnected) {
+		s.setCondition(kubeproberv1.ClusterProbesSyncedCondition, metav1.ConditionUnknown, kubeproberv1.ClusterDisconnectedReason,
+			"Waiting for the tunnel")
+		return nil
+	}
+	s.status.AttachedProbes = result.held
+	if err != nil {
+		s.setCondition(kubeproberv1.ClusterProbesSyncedCondition, metav1.ConditionFalse, kubeproberv1.ClusterSyncFailedReason, err.Error())
+		r.tellSynced(s)
+		return err
+	}
+	if len(result.conflicts) > 0 {
+		s.wakeAt(s.now.Add(conflictRecheck))
+	} else {
+		r.setSyncedKey(s.cluster.Name, w.key)
+	}
+	r.setSynced(s, w, result.conflicts)
+	return nil
+}
+
+// setSynced sets ProbesSynced after the managed cluster took all that could be given to it.
+func (r *Reconciler) setSynced(s *scope, w wanted, conflicts []string) {
+	switch {
+	case len(conflicts) > 0:
+		s.setCondition(kubeproberv1.ClusterProbesSyncedCondition, metav1.ConditionFalse, kubeproberv1.ClusterProbeConflictReason,
+			fmt.Sprintf("Namespace %s of the managed cluster holds objects of its own by these names, which the master leaves alone: %s",
+				w.namespace, listed(conflicts)))
+	case len(w.missing) > 0:
+		// The watch on Probes wakes us when they exist.
+		s.setCondition(kubeproberv1.ClusterProbesSyncedCondition, metav1.ConditionFalse, kubeproberv1.ClusterProbeNotFoundReason,
+			fmt.Sprintf("Labels name Probes that are not in namespace %s: %s. Create them, or run \"kubectl label cluster %s %s-\"",
+				r.ProbeNamespace, listed(w.missing), s.cluster.Name, kubeproberv1.AttachLabel(w.missing[0])))
+	default:
+		s.setCondition(kubeproberv1.ClusterProbesSyncedCondition, metav1.ConditionTrue, kubeproberv1.ClusterSyncedReason,
+			fmt.Sprintf("The managed cluster holds the %d attached probes", len(w.probes)))
+	}
+	r.tellSynced(s)
+}
+
+// tellSynced records an Event when ProbesSynced turns False, turns to another reason, or recovers.
+func (r *Reconciler) tellSynced(s *scope) {
+	before := meta.FindStatusCondition(s.cluster.Status.Conditions, kubeproberv1.ClusterProbesSyncedCondition)
+	now := meta.FindStatusCondition(s.status.Conditions, kubeproberv1.ClusterProbesSyncedCondition)
+	switch {
+	case before != nil && before.Reason == now.Reason && (now.Reason == kubeproberv1.ClusterSyncFailedReason || before.Message == now.Message):
+		return
+	case now.Status == metav1.ConditionFalse:
+		r.notSynced(s.cluster, now.Reason, now.Message)
+	case before != nil && before.Status == metav1.ConditionFalse:
+		r.syncedAgain(s.cluster, now.Message)
+	}
+}
+
+// outcome is what a sync found: the attached probes that the managed cluster holds now, and the names that its own
+// objects take.
+type outcome struct{ held, conflicts []string }
+
+// syncProbes writes and deletes in the managed cluster. It goes on after an error, so that one probe which the cluster
+// does not take keeps no other from it.
+func (r *Reconciler) syncProbes(ctx context.Context, s *scope, w wanted) (outcome, error) {
+	c, err := r.Fleet.Client(s.cluster.Name)
+	if err != nil {
+		return outcome{held: s.status.AttachedProbes}, err
+	}
+	m := managed{client: c, namespace: w.namespace}
+	there, err := m.probes(ctx)
+	if err != nil {
+		return outcome{held: s.status.AttachedProbes}, err
+	}
+	var result outcome
+	var errs []error
+	log := ctrl.LoggerFrom(ctx)
+	for _, probe := range w.probes {
+		if found, ok := there[probe.Name]; ok && !isManaged(found) {
+			result.conflicts = append(result.conflicts, "Probe "+probe.Name)
+			continue
+		}
+		err := m.applyProbe(ctx, probe)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if _, ok := there[probe.Name]; ok || err == nil {
+			result.held = append(result.held, probe.Name)
+		}
+	}
+	for name, found := range there {
+		if !isManaged(found) || slices.ContainsFunc(w.probes, func(p *kubeproberv1.Probe) bool { return p.Name == name }) {
+			continue
+		}
+		log.Info("Deleting Probe in the managed cluster", "Probe", name)
+		if err := m.delete(ctx, found); err != nil {
+			errs = append(errs, err)
+			result.held = append(result.held, name)
+		}
+	}
+	taken, err := m.applyExtraConfig(ctx, s.cluster.Spec.ExtraInfo)
+	if taken {
+		result.conflicts = append(result.conflicts, "ConfigMap "+kubeproberv1.ExtraConfigName)
+	}
+	slices.Sort(result.held)
+	result.held = result.held[:min(len(result.held), maxAttached)]
+	return result, errors.Join(append(errs, err)...)
+}
+
+func (r *Reconciler) isSynced(cluster, key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.synced[cluster] == key
+}
+
+func (r *Reconciler) setSyncedKey(cluster, key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.synced[cluster] = key
+}
+
+func (r *Reconciler) forget(cluster string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.synced, cluster)
+}
