@@ -45,4 +45,8 @@ if [[ $dockerfile == "$root/hack/image/Dockerfile" ]]; then
 fi
 
 log "Building $image"
+before=$(docker image inspect --format '{{.Id}}' "$image" 2>/dev/null) || true
 docker_build "${arguments[@]}" -t "$image" -f "$dockerfile" "$context"
+# The image that had the name before is of no use to anybody, unless a container or another image still needs it.
+[[ -z $before || $before == $(docker image inspect --format '{{.Id}}' "$image") ]] ||
+	docker rmi "$before" >/dev/null 2>&1 || true
