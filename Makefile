@@ -11,8 +11,9 @@ HACK_MODULES := hack/engine hack/node/pause hack/tools/crdtrim
 # e2e ships nothing.
 IMAGE_MODULES := $(filter-out e2e,$(MODULES))
 
-# fan runs a target in every module of a list and stops at the first that fails.
-fan = $(foreach m,$(2),$(MAKE) --no-print-directory -C $(m) $(1) &&) true
+# fan runs a target in every module of a list, all of them even if one fails, and names those that failed.
+fan = @failed=; for m in $(2); do echo "--- $$m: $(1)"; $(MAKE) --no-print-directory -C $$m $(1) || failed+=" $$m"; done; \
+	[[ -z $$failed ]] || { echo "error: make $(1) failed in$$failed" >&2; exit 1; }
 
 .PHONY: help
 help: ## Show the targets.
@@ -31,12 +32,12 @@ test: envtest test-hack ## Run the unit and envtest suites of all modules with t
 	$(call fan,test,$(MODULES))
 
 test-hack:
-	$(foreach m,$(HACK_MODULES),(cd $(m) && GOWORK=off go test -race ./...) &&) true
+	@for m in $(HACK_MODULES); do (cd $$m && GOWORK=off go test -race $(TESTFLAGS) ./...); done
 
 lint: ## Run the linters over all modules.
 	$(call fan,lint,$(MODULES))
-	golangci=$$(hack/tools/tool.sh golangci-lint); \
-	$(foreach m,$(HACK_MODULES),(cd $(m) && GOWORK=off $$golangci run --config $(CURDIR)/.golangci.yml ./...) &&) true
+	@golangci=$$(hack/tools/tool.sh golangci-lint); for m in $(HACK_MODULES); do \
+		echo "--- $$m: lint"; (cd $$m && GOWORK=off $$golangci run --config $(CURDIR)/.golangci.yml ./...); done
 
 fmt: ## Format the code of all modules.
 	$(call fan,fmt,$(MODULES))
