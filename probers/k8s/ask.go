@@ -23,8 +23,8 @@ import (
 const (
 	// askAttempt bounds one request through the Service.
 	askAttempt = 5 * time.Second
-	// askTime bounds all requests to one address: nodes need a moment to learn of the endpoints of a new Service.
-	askTime = time.Minute
+	// maxAskTime bounds all requests to one address: nodes need a moment to learn of the endpoints of a new Service.
+	maxAskTime = time.Minute
 )
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
@@ -57,7 +57,7 @@ func (c *deploymentCheck) ask(ctx context.Context, service *corev1.Service, imag
 // askUntil asks until the answer is right. No event tells when the last node routes to a new Service, so it asks again.
 func (c *deploymentCheck) askUntil(ctx context.Context, client *http.Client, address string, image checkImage) error {
 	started := time.Now()
-	asking, cancel := context.WithTimeout(ctx, askTime)
+	asking, cancel := context.WithTimeout(ctx, c.askTime)
 	defer cancel()
 	backoff := wait.Backoff{Duration: 50 * time.Millisecond, Factor: 1.6, Jitter: 0.2, Cap: 3 * time.Second, Steps: 1 << 20}
 	var last error
@@ -76,7 +76,7 @@ func (c *deploymentCheck) askUntil(ctx context.Context, client *http.Client, add
 		return nil
 	case errors.Is(ctx.Err(), context.Canceled):
 		return checker.NotChecked("the run was stopped while asking %s", address)
-	case ctx.Err() != nil && waited < askTime/2 || last == nil:
+	case ctx.Err() != nil && waited < c.askTime/2 || last == nil:
 		return checker.NotChecked("there was too little time left to ask %s: %w", address, errors.Join(ctx.Err(), last))
 	default:
 		return checker.Broken("%w, for %s", last, waited.Round(100*time.Millisecond))

@@ -33,6 +33,7 @@ func NewDeploymentCheck(cluster *Cluster, env environ.Lookup) (checker.Cleaner, 
 		config:   config,
 		identity: newIdentity(env, DeploymentChecker, config.deploymentName),
 		dial:     plainDial,
+		askTime:  maxAskTime,
 	}
 	c.service = strings.Replace(c.identity.instance, config.deploymentName, config.serviceName, 1)
 	c.clean.Store(true)
@@ -45,6 +46,7 @@ type deploymentCheck struct {
 	identity identity
 	service  string
 	dial     dialFunc
+	askTime  time.Duration
 	// clean is true while nothing of this check is in the cluster.
 	clean atomic.Bool
 }

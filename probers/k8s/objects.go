@@ -141,10 +141,10 @@ func reap[T metav1.Object](ctx context.Context, objects []T, remove deleter, off
 	return count, errors.Join(failures...)
 }
 
-// drop deletes an object together with what it owns; one that is not there is fine.
+// drop deletes an object; the garbage collector then deletes what it owns. One that is not there is fine.
 func drop(ctx context.Context, remove deleter, name string, only *metav1.Preconditions) error {
 	err := remove(ctx, name, metav1.DeleteOptions{
-		PropagationPolicy: ptr.To(metav1.DeletePropagationForeground), Preconditions: only,
+		PropagationPolicy: ptr.To(metav1.DeletePropagationBackground), Preconditions: only,
 	})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		return fmt.Errorf("deleting %s: %w", name, err)
