@@ -25,7 +25,7 @@ metadata: {name: viewer, namespace: default}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
-metadata: {name: kubeprober-viewer}
+metadata: {name: e2e-viewer}
 rules:
   - apiGroups: [kubeprober.erda.cloud]
     resources: [clusters, probes, proberuns]
@@ -36,8 +36,8 @@ rules:
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
-metadata: {name: kubeprober-viewer}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kubeprober-viewer}
+metadata: {name: e2e-viewer}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: e2e-viewer}
 subjects: [{kind: ServiceAccount, name: viewer, namespace: default}]
 `
 
@@ -57,7 +57,7 @@ func MasterAddress(input func() Input) {
 		})
 		AfterAll(func(ctx SpecContext) {
 			in := input()
-			in.Master.Kubectl("delete", "serviceaccount/viewer", "clusterrolebinding/kubeprober-viewer", "clusterrole/kubeprober-viewer").Succeed(ctx)
+			in.Master.Kubectl("delete", "serviceaccount/viewer", "clusterrolebinding/e2e-viewer", "clusterrole/e2e-viewer").Succeed(ctx)
 		})
 
 		It("reaches clusters through that address with the user's own token", func(ctx SpecContext) {
