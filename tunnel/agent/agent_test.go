@@ -161,11 +161,15 @@ func TestNothingFromTheWireIsDialled(t *testing.T) {
 	for _, tc := range cases {
 		t.Run(tc.name+" is refused", func(t *testing.T) {
 			conn := f.dial(t, tc.network, tc.address)
-			defer func() { _ = conn.Close() }()
-			_, err := conn.Read(make([]byte, 1))
-			if err == nil || !strings.Contains(err.Error(), "no such target") {
-				t.Errorf("reading: %v", err)
+			_, err := protocol.ReadPreface(conn)
+			var refused *protocol.RefusedError
+			if !errors.As(err, &refused) || refused.Reason != "no such target" {
+				t.Errorf("answer: %v", err)
 			}
+			if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+				t.Errorf("after the refusal: %v", err)
+			}
+			_ = conn.Close()
 		})
 	}
 	t.Run("and the tunnel lives on", func(t *testing.T) {
@@ -235,11 +239,16 @@ func TestBareRemotedialerHangsWhenItsReaderLags(t *testing.T) {
 		session.Close()
 	}()
 	near := f.dial(t, "tcp", "any")
-	go func() { _, _ = io.Copy(io.Discard, agentEnd) }()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		_, _ = io.Copy(io.Discard, agentEnd)
+	}()
 	if lagging(t, near, agentEnd) {
 		t.Error("the write ended: remotedialer woke it up")
 	}
 	_ = near.Close()
+	<-drained // one after the other: remotedialer closes without locks
 	_ = agentEnd.Close()
 	_ = ws.Close()
 	<-done

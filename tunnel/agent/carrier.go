@@ -18,15 +18,21 @@ import (
 // carrier is the end of a stream that remotedialer copies bytes to and from. The other
 // end is a connection of the agent's HTTP server.
 type carrier struct {
-	stream  *window.Conn
+	stream  *window.Conn // nil for a stream that is refused
+	refusal string
 	session *session
 	once    sync.Once
 	closed  chan struct{} // closed by Close
 	quiet   chan struct{} // closed when WriteTo writes no more and waits for the tunnel's end
 }
 
-func newCarrier(s *session, stream *window.Conn) *carrier {
-	return &carrier{stream: stream, session: s, closed: make(chan struct{}), quiet: make(chan struct{})}
+func newCarrier(s *session) *carrier {
+	return &carrier{session: s, closed: make(chan struct{}), quiet: make(chan struct{})}
+}
+
+// accept makes c the carrier of a new stream.
+func (c *carrier) accept() {
+	c.stream = window.New(window.Config{Window: protocol.Window, Greeting: []byte(protocol.Preface), Addr: target{}})
 }
 
 // WriteTo implements io.WriterTo, by which io.Copy sends the stream's bytes to the hub.
@@ -34,7 +40,7 @@ func newCarrier(s *session, stream *window.Conn) *carrier {
 // connections: after a copy remotedialer closes its end without a lock against that.
 func (c *carrier) WriteTo(w io.Writer) (int64, error) {
 	counted := &countingWriter{w: w}
-	err := c.stream.Send(counted)
+	err := c.send(counted)
 	if counted.err != nil && !errors.Is(counted.err, io.ErrClosedPipe) {
 		// Not this stream was closed, the tunnel is broken. Its reader need not know yet.
 		c.session.abort(counted.err)
@@ -46,12 +52,32 @@ func (c *carrier) WriteTo(w io.Writer) (int64, error) {
 	return counted.n, err
 }
 
+func (c *carrier) send(w io.Writer) error {
+	if c.stream == nil {
+		_, err := io.WriteString(w, protocol.Refusal(c.refusal))
+		return err
+	}
+	return c.stream.Send(w)
+}
+
+// fail ends the stream, if there is one.
+func (c *carrier) fail(err error) {
+	if c.stream != nil {
+		c.stream.Fail(err)
+	}
+}
+
 // ReadFrom implements io.ReaderFrom, by which io.Copy takes the bytes from the hub. It
 // returns after Close: remotedialer, which copies in both directions at once, closes its
 // end after either copy, without a lock against the other.
 func (c *carrier) ReadFrom(r io.Reader) (int64, error) {
 	counted := &countingReader{r: r}
-	err := c.stream.Receive(counted)
+	var err error
+	if c.stream == nil {
+		_, err = io.Copy(io.Discard, counted)
+	} else {
+		err = c.stream.Receive(counted)
+	}
 	<-c.closed
 	return counted.n, err
 }
@@ -59,7 +85,7 @@ func (c *carrier) ReadFrom(r io.Reader) (int64, error) {
 // Close implements net.Conn.
 func (c *carrier) Close() error {
 	c.once.Do(func() {
-		c.stream.Fail(net.ErrClosed)
+		c.fail(net.ErrClosed)
 		c.session.leave(c)
 		close(c.closed)
 	})

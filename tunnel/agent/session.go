@@ -15,7 +15,6 @@ import (
 
 	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
 	"github.com/kubeprober/kubeprober/tunnel/internal/socket"
-	"github.com/kubeprober/kubeprober/tunnel/internal/window"
 )
 
 // quiesceTime bounds how long a lost tunnel waits for its streams to stop writing.
@@ -82,32 +81,34 @@ func (s *session) take(ctx context.Context, conn net.Conn) {
 // dial answers the hub's wish for a stream. Only the one known target is ever accepted,
 // and it is no address: nothing that comes from the wire is dialled.
 func (s *session) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if network != protocol.Network || address != protocol.KubeAPI {
-		return nil, errors.New("no such target")
-	}
-	stream := window.New(window.Config{Window: protocol.Window, Greeting: []byte(protocol.Preface), Addr: target{}})
-	c := newCarrier(s, stream)
-	if err := s.enter(c); err != nil {
+	c := newCarrier(s)
+	open, err := s.enter(c)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if err := s.listener.offer(ctx, stream); err != nil {
-		s.leave(c)
-		return nil, err
+	case network != protocol.Network || address != protocol.KubeAPI:
+		c.refusal = "no such target"
+	case open > s.limit:
+		c.refusal = fmt.Sprintf("%d streams are open already", s.limit)
+	default:
+		c.accept()
+		if err := s.listener.offer(ctx, c.stream); err != nil {
+			s.leave(c)
+			return nil, fmt.Errorf("the agent is shutting down: %w", err)
+		}
 	}
 	return c, nil
 }
 
-func (s *session) enter(c *carrier) error {
+// enter books c and returns how many carriers there are with it.
+func (s *session) enter(c *carrier) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return errors.New("the tunnel is closing")
-	}
-	if len(s.carriers) >= s.limit {
-		return fmt.Errorf("%d streams are open already", len(s.carriers))
+		return 0, errors.New("the tunnel is closing")
 	}
 	s.carriers[c] = struct{}{}
-	return nil
+	return len(s.carriers), nil
 }
 
 // isClosing tells whether the tunnel is going down.
@@ -139,7 +140,7 @@ func (s *session) down(cause error) {
 	s.closed = true
 	var open []*carrier
 	for c := range s.carriers {
-		c.stream.Fail(fmt.Errorf("the tunnel was lost: %w", cause))
+		c.fail(fmt.Errorf("the tunnel was lost: %w", cause))
 		open = append(open, c)
 	}
 	s.mu.Unlock()

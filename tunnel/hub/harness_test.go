@@ -39,18 +39,29 @@ const (
 	patience = 20 * time.Second
 )
 
-// binder is a hub.Binder that remembers nothing but what it is told to answer.
+// binder is a hub.Binder that answers what it is told to.
 type binder struct {
 	mu    sync.Mutex
 	err   error
-	bound []hub.Identity
+	delay func()
 }
 
-func (b *binder) Bind(_ context.Context, id hub.Identity) error {
+func (b *binder) Bind(context.Context, hub.Identity) error {
+	b.mu.Lock()
+	delay, err := b.delay, b.err
+	b.delay = nil
+	b.mu.Unlock()
+	if delay != nil {
+		delay()
+	}
+	return err
+}
+
+// hold makes the next Bind call f first.
+func (b *binder) hold(f func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.bound = append(b.bound, id)
-	return b.err
+	b.delay = f
 }
 
 func (b *binder) answer(err error) {

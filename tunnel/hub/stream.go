@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -64,6 +65,10 @@ func (t *tunnel) tryStream(ctx context.Context) (*window.Conn, error) {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("the agent did not answer: %w", ctx.Err())
 		}
+		var refused *protocol.RefusedError
+		if errors.As(err, &refused) {
+			awaitEnd(received)
+		}
 		_ = carrier.Close() // remotedialer's Close returns no error
 		<-received
 		t.leave(stream)
@@ -83,6 +88,7 @@ func (t *tunnel) receive(stream *window.Conn, carrier net.Conn, greeted chan<- e
 	rest, err := protocol.ReadPreface(carrier)
 	greeted <- err
 	if err != nil {
+		_, _ = io.Copy(io.Discard, carrier) // to its end, which the dialer waits for
 		return
 	}
 	if err := stream.Feed(rest); err != nil {
@@ -104,20 +110,24 @@ func (t *tunnel) startSender(stream *window.Conn, carrier net.Conn, received <-c
 		err := stream.Send(carrier)
 		t.senders.Done()
 		if err == nil {
-			// Both ends have closed the stream. The agent ends the carrier first, so that
-			// what is under way is not answered as unknown.
-			timer := time.NewTimer(endTime)
-			select {
-			case <-received:
-			case <-timer.C:
-			}
-			timer.Stop()
+			awaitEnd(received) // both ends have closed the stream
 		}
 		_ = carrier.Close()
 		<-received
 		t.leave(stream)
 	})
 	return true
+}
+
+// awaitEnd waits a while for the agent to end a carrier. It is the agent that ends it
+// first: remotedialer closes a connection without a lock against its writers there.
+func awaitEnd(received <-chan struct{}) {
+	timer := time.NewTimer(endTime)
+	defer timer.Stop()
+	select {
+	case <-received:
+	case <-timer.C:
+	}
 }
 
 func (t *tunnel) enter(stream *window.Conn) error {

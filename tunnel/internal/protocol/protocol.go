@@ -41,30 +41,51 @@ const Window = 1 << 20
 // stream is not acknowledged by remotedialer itself.
 const Preface = "kubeprober-stream/1\n"
 
+const (
+	refusalStart = "kubeprober-refused/1 "
+	maxPreface   = 256
+)
+
+// Refusal is the first and only line on a stream that an agent refused, with the reason.
+// (remotedialer's own way to refuse a stream races with the answer to it.)
+func Refusal(reason string) string {
+	reason = strings.ReplaceAll(reason, "\n", " ")
+	return refusalStart + reason[:min(len(reason), maxPreface-len(refusalStart)-1)] + "\n"
+}
+
+// RefusedError is the reason that an agent gave.
+type RefusedError struct{ Reason string }
+
+func (e *RefusedError) Error() string { return "the agent refused the stream: " + e.Reason }
+
 // ErrPreface is returned for an answer that is not the preface.
 var ErrPreface = errors.New("the answer is not a stream preface")
 
 // ReadPreface reads the preface from r and returns what r gave beyond it. Its errors are
-// ErrPreface, or what r returned.
+// a *RefusedError, ErrPreface, or what r returned.
 func ReadPreface(r io.Reader) (rest []byte, err error) {
-	buf := make([]byte, 0, 256)
+	buf := make([]byte, 0, maxPreface)
 	for {
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		if len(buf) >= len(Preface) {
-			rest, ok := bytes.CutPrefix(buf, []byte(Preface))
-			if !ok {
-				return nil, ErrPreface
-			}
+		line, rest, complete := bytes.Cut(buf, []byte{'\n'})
+		reason, refused := bytes.CutPrefix(line, []byte(refusalStart))
+		switch {
+		case complete && string(line)+"\n" == Preface:
 			return rest, nil
-		}
-		if !strings.HasPrefix(Preface, string(buf)) {
+		case complete && refused:
+			return nil, &RefusedError{Reason: strings.ToValidUTF8(string(reason), "?")}
+		case complete || len(buf) == cap(buf) || !refused && !couldBecome(line):
 			return nil, ErrPreface
-		}
-		if err != nil {
+		case err != nil:
 			return nil, err
 		}
 	}
+}
+
+// couldBecome tells whether line is the beginning of one of the known lines.
+func couldBecome(line []byte) bool {
+	return strings.HasPrefix(Preface, string(line)) || strings.HasPrefix(refusalStart, string(line))
 }
 
 const maxLabel = 63

@@ -6,6 +6,7 @@ package protocol
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -37,15 +38,39 @@ func TestReadPreface(t *testing.T) {
 	}
 }
 
+func TestRefusalsCarryTheirReason(t *testing.T) {
+	cases := []struct{ name, reason, want string }{
+		{"a reason arrives as it is", "no such target", "no such target"},
+		{"a reason of two lines arrives as one", "one\ntwo", "one two"},
+		{"a long reason is cut", strings.Repeat("x", 1000), strings.Repeat("x", maxPreface-len(refusalStart)-1)},
+		{"no reason is one too", "", ""},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, wire := range []io.Reader{
+				strings.NewReader(Refusal(tc.reason)),
+				iotest.OneByteReader(strings.NewReader(Refusal(tc.reason))),
+			} {
+				_, err := ReadPreface(wire)
+				var refused *RefusedError
+				if !errors.As(err, &refused) || refused.Reason != tc.want {
+					t.Errorf("%v, want %q", err, tc.want)
+				}
+			}
+		})
+	}
+}
+
 func FuzzReadPreface(f *testing.F) {
 	f.Add([]byte(Preface))
 	f.Add([]byte(Preface + "rest"))
 	f.Add([]byte("kubeprober"))
+	f.Add([]byte(Refusal("why")))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		whole, wholeErr := ReadPreface(bytes.NewReader(wire))
 		_, pieceErr := ReadPreface(iotest.OneByteReader(bytes.NewReader(wire)))
-		if (wholeErr == nil) != (pieceErr == nil) {
+		if fmt.Sprint(wholeErr) != fmt.Sprint(pieceErr) {
 			t.Fatalf("whole: %v, byte by byte: %v", wholeErr, pieceErr)
 		}
 		if wholeErr == nil && !bytes.HasPrefix(wire, append([]byte(Preface), whole...)) {
