@@ -147,9 +147,10 @@ func TestAgentsThatDoNotAnswerAStreamAreWaitedForOnlySoLong(t *testing.T) {
 func TestUnreadBytesOfATunnelAreBounded(t *testing.T) {
 	const streams = 8
 	const budget = 2 << 20
+	const size = 3 << 20 // more than a stream's window
 	s := newSite(t, hub.Limits{BufferedBytes: budget})
 	start(t, s.options(t, apiServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.CopyN(w, zeros{}, 16<<20)
+		_, _ = io.CopyN(w, zeros{}, size)
 	}))))
 	s.await(t, true)
 	client := &http.Client{Transport: s.RoundTripper(cluster)}
@@ -175,7 +176,7 @@ func TestUnreadBytesOfATunnelAreBounded(t *testing.T) {
 		}
 		defer func() { _ = resp.Body.Close() }()
 		n, err := io.Copy(io.Discard, resp.Body)
-		return err == nil && n == 16<<20
+		return err == nil && n == size
 	})
 	failed := 0
 	for _, body := range bodies {
