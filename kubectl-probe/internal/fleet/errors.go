@@ -94,8 +94,10 @@ func explainFar(cluster *kubeproberv1.Cluster, what call, err error, next string
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
-	case apierrors.IsServiceUnavailable(err) && Connected(cluster) != nil:
-		return Connected(cluster)
+	case apierrors.IsServiceUnavailable(err) && ofGateway(err):
+		return disconnected(cluster)
+	case apierrors.IsNotFound(err) && ofGateway(err):
+		return &exit.Error{Code: exit.General, Err: err}
 	case apierrors.IsForbidden(err):
 		return exit.New(exit.General, "cluster %q does not let Kubeprober %s %s%s: %w", cluster.Name, what.verb, what.resource, inNamespace(what), err).
 			Then("the role of probe-tunnel in that cluster decides; see its deployment")
@@ -119,6 +121,11 @@ func Connected(cluster *kubeproberv1.Cluster) error {
 	if condition != nil && condition.Status == metav1.ConditionTrue {
 		return nil
 	}
+	return disconnected(cluster)
+}
+
+// disconnected is the error of a cluster without a tunnel.
+func disconnected(cluster *kubeproberv1.Cluster) error {
 	heard := "its agent was never heard"
 	if beat := cluster.Status.HeartbeatTime; beat != nil {
 		heard = fmt.Sprintf("last heartbeat %s ago", duration.HumanDuration(time.Since(beat.Time)))

@@ -44,12 +44,11 @@ type Fleet struct {
 // Open reads the kubeconfig and the configuration file. It makes no request. Warnings go to warn.
 func (f *Flags) Open(warn io.Writer) (*Fleet, error) {
 	config, err := f.Kube.ToRESTConfig()
-	if err != nil {
-		failed := exit.New(exit.Usage, "reading the kubeconfig: %w", err)
-		if clientcmd.IsEmptyConfig(err) {
-			failed = exit.New(exit.Usage, "no kubeconfig was found: no cluster to talk to")
-		}
-		return nil, failed.Then("kubectl config get-contexts")
+	if err != nil && !clientcmd.IsEmptyConfig(err) {
+		return nil, exit.New(exit.Usage, "reading the kubeconfig: %w", err).Then("kubectl config get-contexts")
+	}
+	if err != nil || f.guessed(config) {
+		return nil, exit.New(exit.Usage, "no kubeconfig was found: no cluster to talk to").Then("kubectl config get-contexts")
 	}
 	config = rest.CopyConfig(config)
 	config.UserAgent = rest.DefaultKubernetesUserAgent()
@@ -68,6 +67,15 @@ func (f *Flags) Open(warn io.Writer) (*Fleet, error) {
 		return nil, err
 	}
 	return fleet, nil
+}
+
+// guessed tells whether nothing named the API server, so that the client library fell back to a port of this machine.
+func (f *Flags) guessed(config *rest.Config) bool {
+	if address, err := url.Parse(config.Host); err != nil || address.Host != "localhost:8080" {
+		return false
+	}
+	raw, err := f.Kube.ToRawKubeConfigLoader().RawConfig()
+	return err == nil && len(raw.Clusters) == 0 && (f.Kube.APIServer == nil || *f.Kube.APIServer == "")
 }
 
 // serverRetries is how often a request to the API server of the kubeconfig is made again when the server asks for that.

@@ -6,7 +6,6 @@ package fleet
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
@@ -118,7 +118,8 @@ func (f *Fleet) Runs(ctx context.Context, cluster string) ([]kubeproberv1.ProbeR
 }
 
 // FollowRun watches one run and calls see with each state of it, the first at once, until the run is finished or see
-// returns an error. Lost connections and expired watches are survived; lost is told of them. It returns the last state.
+// returns an error. Lost connections and expired watches are survived; lost is told of them, in a goroutine of its own. It
+// returns the last state, and the cause of ctx when that ended first.
 func (f *Fleet) FollowRun(
 	ctx context.Context, cluster, id string, see func(*kubeproberv1.ProbeRun) error, lost func(error),
 ) (*kubeproberv1.ProbeRun, error) {
@@ -168,11 +169,8 @@ func (f *Fleet) FollowRun(
 		last = run
 		return run.Status.Phase.Finished(), see(run)
 	})
-	if cause := context.Cause(ctx); cause != nil && err != nil {
-		var known *exit.Error
-		if errors.As(cause, &known) || errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
-			return last, cause
-		}
+	if cause := context.Cause(ctx); cause != nil && wait.Interrupted(err) {
+		err = cause
 	}
 	return last, err
 }

@@ -10,8 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 
-	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 	"github.com/kubeprober/kubeprober/apis/report"
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
 
 // maxCell bounds a cell, in characters; it is above every bound of the API.

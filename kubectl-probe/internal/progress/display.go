@@ -15,8 +15,8 @@ import (
 	"golang.org/x/term"
 	"k8s.io/apimachinery/pkg/util/duration"
 
-	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 	"github.com/kubeprober/kubeprober/apis/report"
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 	"github.com/kubeprober/kubeprober/kubectl-probe/internal/output"
 )
 

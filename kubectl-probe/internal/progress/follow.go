@@ -22,6 +22,7 @@ var errTimeout = errors.New("timeout")
 // Follow waits until a run has finished, at most for timeout (0: for ever), and shows its progress on w. It returns the
 // last state that was seen, also together with an error. resume is the command with which the user can go on waiting.
 func Follow(ctx context.Context, w io.Writer, from *fleet.Fleet, cluster, id string, timeout time.Duration, resume string) (*kubeproberv1.ProbeRun, error) {
+	user := ctx
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, errTimeout)
@@ -31,10 +32,12 @@ func Follow(ctx context.Context, w io.Writer, from *fleet.Fleet, cluster, id str
 	stop := show.start()
 	run, err := from.FollowRun(ctx, cluster, id, show.update, show.lost)
 	stop()
+	var known *exit.Error
 	switch {
+	case err == nil || errors.As(err, &known):
 	case errors.Is(err, errTimeout):
 		return run, exit.New(exit.Incomplete, "run %s did not finish within %s; it goes on without being watched", id, timeout).Then(resume)
-	case errors.Is(err, context.Canceled):
+	case user.Err() != nil:
 		return run, exit.New(exit.Interrupted, "stopped watching run %s; it goes on", id).Then(resume)
 	}
 	return run, err

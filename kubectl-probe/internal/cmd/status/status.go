@@ -132,7 +132,7 @@ func (o *Options) Run(ctx context.Context) error {
 		found[i], failed[i] = o.managed(ctx, o.clusters[i])
 	})
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return ctx.Err()
 	}
 	if len(o.clusters) == 1 && failed[0] != nil {
 		return failed[0]
