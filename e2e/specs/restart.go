@@ -21,6 +21,27 @@ const slowScript = "sleep 20\nreport-status --name=patient --status=pass --messa
 
 // Restart is about the master and the agent being restarted: nothing is lost, and a run in progress ends well.
 func Restart(input func() Input) {
+	const name = "slow"
+	Context("of what carries a run", Ordered, func() {
+		BeforeAll(func(ctx SpecContext) {
+			in := input()
+			apply(ctx, in.Master, in.scriptProbe(name, "{timeoutSeconds: 120}", slowScript))
+			attach(ctx, in, in.ManagedName, name)
+			framework.Await(ctx, in.Master, cluster(in.ManagedName), 2*aMinute, "is Ready with the slow probe", func(c *kubeproberv1.Cluster) bool {
+				return summary(c, name) != nil && summary(c, name).Status == kubeproberv1.CheckerPass &&
+					condition(c, kubeproberv1.ClusterReadyCondition) == metav1.ConditionTrue
+			})
+		})
+		AfterAll(func(ctx SpecContext) {
+			in := input()
+			detach(ctx, in, in.ManagedName, name)
+			in.Master.Kubectl("delete", "probe.kubeprober.erda.cloud", name, "--timeout=60s").Succeed(ctx)
+		})
+		restarts(input, name)
+	})
+}
+
+func restarts(input func() Input, name string) {
 	for _, role := range []struct {
 		name        string
 		deployments []string
@@ -32,11 +53,6 @@ func Restart(input func() Input) {
 	} {
 		It("loses nothing when the "+role.name+" is restarted during a run", func(ctx SpecContext) {
 			in := input()
-			name := "slow-" + role.name
-			apply(ctx, in.Master, in.scriptProbe(name, "{timeoutSeconds: 120}", slowScript))
-			DeferCleanup(func(ctx SpecContext) {
-				in.Master.Kubectl("delete", "probe.kubeprober.erda.cloud", name, "--timeout=60s").Succeed(ctx)
-			})
 			results, runs := published(ctx, in), finishedRuns(ctx, in)
 			Expect(results).NotTo(BeEmpty())
 			Expect(runs).NotTo(BeEmpty())

@@ -87,7 +87,7 @@ func Walkthrough(input func() Input) {
 			s := summary(c, "k8s")
 			return s != nil && s.Status != ""
 		})
-		Expect(summary(c, "k8s").Status).To(BeElementOf(kubeproberv1.CheckerPass, kubeproberv1.CheckerInfo), summary(c, "k8s").Message)
+		Expect(summary(c, "k8s").Status).To(BeElementOf(kubeproberv1.CheckerPass, kubeproberv1.CheckerInfo, kubeproberv1.CheckerWarn), summary(c, "k8s").Message)
 		in.Master.Kubectl("wait", "--for=condition=Ready", "--timeout=30s", "cluster/"+in.ManagedName).Succeed(ctx)
 
 		row := framework.ParseTable(in.Master.Kubectl("get", "cluster").Succeed(ctx)).Row("NAME", in.ManagedName)
@@ -113,6 +113,7 @@ func Walkthrough(input func() Input) {
 	It("kubectl probe once -p runs the named probes", func(ctx SpecContext) {
 		in := input()
 		apply(ctx, in.Master, in.sample("host"))
+		attach(ctx, in, in.ManagedName, "host")
 		table := framework.ParseTable(in.Master.Kubectl("probe", "once", "-c", in.ManagedName, "-p", "k8s,host").Succeed(ctx))
 		Expect(table.Header).To(Equal(resultColumns))
 		expectVerdicts(table, "k8s")

@@ -97,7 +97,10 @@ attach_probes() {
 }
 
 await_ready() {
-	kube "$master" wait --for=condition=Ready --timeout 180s "${managed[@]/#/cluster/}" && return
+	# The reason, too: without probes a cluster is Ready already.
+	local reason='jsonpath={.status.conditions[?(@.type=="Ready")].reason}'
+	kube "$master" wait --for="$reason=CheckersPass" --timeout 180s "${managed[@]/#/cluster/}" >/dev/null &&
+		kube "$master" wait --for=condition=Ready --timeout 180s "${managed[@]/#/cluster/}" && return
 	kube "$master" describe clusters.kubeprober.erda.cloud >&2
 	die "the clusters did not become Ready; 'hack/demo/down.sh' removes the demo, or look around:
   export KUBECONFIG=$(kubeconfig "$master")"
