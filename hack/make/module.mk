@@ -58,8 +58,10 @@ tidy-check: ## Fail when go.mod or go.sum is not tidy.
 	GOWORK=off go mod tidy -diff
 
 generate:: ## Generate code.
+	@:
 
 manifests:: ## Generate manifests.
+	@:
 
 image: build ## Build the module's images.
 	$(foreach i,$(IMAGES),TAG=$(TAG) $(hack)/image/build.sh $(module_dir) $(call left,$(i)) $(call right,$(i));)
