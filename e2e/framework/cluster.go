@@ -75,7 +75,10 @@ func (w *Workspace) DeleteClusters(ctx context.Context, clusters ...*Cluster) er
 
 func (w *Workspace) createCluster(ctx context.Context, want Wanted) (*Cluster, error) {
 	c := &Cluster{Name: want.Name, Kubeconfig: w.Bin("kind", want.Name+".kubeconfig"), workspace: w}
-	if reused := w.Keep && c.answers(ctx); reused {
+	if w.AsIs {
+		return c, c.connect(ctx)
+	}
+	if w.Keep && c.answers(ctx) {
 		if err := c.reset(ctx); err != nil {
 			return c, err
 		}

@@ -26,6 +26,8 @@ type Workspace struct {
 	Kubectl string
 	// Keep tells to leave the clusters running, and to use those that an earlier run left.
 	Keep bool
+	// AsIs tells to use also what the earlier run deployed in them, for work on single specs.
+	AsIs bool
 }
 
 // OpenWorkspace finds the repository that holds the working directory.
@@ -39,7 +41,8 @@ func OpenWorkspace(ctx context.Context) (*Workspace, error) {
 			return nil, fmt.Errorf("finding the repository: no folder above has a go.work")
 		}
 	}
-	w := &Workspace{Root: dir, Keep: os.Getenv("E2E_KEEP") != ""}
+	keep := os.Getenv("E2E_KEEP")
+	w := &Workspace{Root: dir, Keep: keep != "", AsIs: keep == "as-is"}
 	path, err := w.output(ctx, "hack/kube/kubectl.sh")
 	if err != nil {
 		return nil, err
@@ -104,8 +107,25 @@ func (w *Workspace) command(ctx context.Context, env []string, name string, args
 	return command
 }
 
-// RandomSecret is a secret that no other installation has.
-func RandomSecret() string { return rand.Text() }
+// Secret is what the master and the agents of this run share; with AsIs the one of the run before.
+func (w *Workspace) Secret() (string, error) {
+	file := w.Bin("e2e", "secret")
+	if w.AsIs {
+		kept, err := os.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("reading the secret of the run before: %w", err)
+		}
+		return string(kept), nil
+	}
+	secret := rand.Text()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return "", fmt.Errorf("keeping the secret of this run: %w", err)
+	}
+	if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
+		return "", fmt.Errorf("keeping the secret of this run: %w", err)
+	}
+	return secret, nil
+}
 
 var unsafeInFileName = regexp.MustCompile("[^a-zA-Z0-9]+")
 

@@ -49,11 +49,13 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	)
 	DeferCleanup(func(ctx SpecContext) { Expect(workspace.DeleteClusters(ctx, clusters...)).To(Succeed()) }, NodeTimeout(perSpec))
 	Expect(err).NotTo(HaveOccurred())
+	secret, err := workspace.Secret()
+	Expect(err).NotTo(HaveOccurred())
 	in = specs.Input{
 		Master: clusters[0], Managed: clusters[1], Spare: clusters[2],
 		ManagedName: "erda-cloud", SpareName: "edge-2",
 		MasterAddress: "http://" + net.JoinHostPort(clusters[0].NodeIP, "30088"),
-		Secret:        framework.RandomSecret(),
+		Secret:        secret,
 		Tag:           framework.TagOf(master[0]),
 		Samples:       filepath.Join(workspace.Root, "probers", "config", "samples"),
 	}
