@@ -22,6 +22,7 @@ import (
 	"github.com/rancher/remotedialer"
 	"go.uber.org/goleak"
 	"golang.org/x/net/nettest"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
 	"github.com/kubeprober/kubeprober/tunnel/internal/window"
@@ -53,18 +54,16 @@ func newFar(t *testing.T) *far {
 // dial opens a connection as soon as the tunnel is up.
 func (f *far) dial(t *testing.T, network, address string) net.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for {
-		conn, err := f.server.Dialer("far")(ctx, network, address)
-		if err == nil {
-			return conn
-		}
-		if ctx.Err() != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Millisecond)
+	var conn net.Conn
+	err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		var err error
+		conn, err = f.server.Dialer("far")(ctx, network, address)
+		return err == nil, nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	return conn
 }
 
 // dialStream opens a stream of ours.
@@ -108,7 +107,7 @@ func tunnelTo(t *testing.T, f *far) *listener {
 		t.Fatal(err)
 	}
 	l := newListener()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -200,15 +199,25 @@ func lagging(t *testing.T, near, agentEnd net.Conn) bool {
 			sent.Add(int64(n))
 		}
 	}()
-	for before := int64(-1); before != sent.Load() || before == 0; time.Sleep(200 * time.Millisecond) {
-		before = sent.Load()
+	before := int64(0)
+	err := wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, patience, false, func(context.Context) (bool, error) {
+		now := sent.Load()
+		stopped := now > 0 && now == before
+		before = now
+		return stopped, nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	wrote := make(chan struct{})
 	go func() {
 		defer close(wrote)
 		_, _ = near.Write([]byte("hello"))
 	}()
-	time.Sleep(200 * time.Millisecond) // nothing tells that a Write is blocked
+	select {
+	case <-wrote:
+	case <-time.After(200 * time.Millisecond): // nothing tells that a Write is blocked
+	}
 	if _, err := io.CopyN(io.Discard, near, size); err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +244,7 @@ func TestBareRemotedialerHangsWhenItsReaderLags(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = session.Serve(context.Background())
+		_, _ = session.Serve(context.WithoutCancel(t.Context()))
 		session.Close()
 	}()
 	near := f.dial(t, "tcp", "any")

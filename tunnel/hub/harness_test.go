@@ -94,7 +94,7 @@ func newSite(t *testing.T, limits hub.Limits) *site {
 	s.server = httptest.NewTLSServer(h)
 	h.Subscribe(func(e hub.Event) { s.events <- e })
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 		defer cancel()
 		if err := h.Shutdown(ctx); err != nil {
 			t.Error(err)
@@ -192,7 +192,7 @@ func start(t *testing.T, opts agent.Options) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
 	stop = sync.OnceFunc(func() {

@@ -91,7 +91,7 @@ func rawSession(t *testing.T, s *site, serve func(context.Context, string, strin
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = session.Serve(context.Background())
+		_, _ = session.Serve(context.WithoutCancel(t.Context()))
 	}()
 	t.Cleanup(func() {
 		_ = ws.Close()

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/kubeprober/kubeprober/tunnel/agent"
 	"github.com/kubeprober/kubeprober/tunnel/hub"
@@ -199,9 +200,13 @@ func TestUpgradedStreamGoesOnAfterBothSidesWereUnread(t *testing.T) {
 		wrote <- err
 	}()
 	// Nobody reads at either end: both writers come to a stop.
-	for before := int64(-1); before != progress.n.Load(); time.Sleep(300 * time.Millisecond) {
-		before = progress.n.Load()
-	}
+	before := int64(-1)
+	poll(t, 300*time.Millisecond, func() bool {
+		now := progress.n.Load()
+		stopped := now == before
+		before = now
+		return stopped
+	})
 	if n := progress.n.Load(); n == size {
 		t.Fatal("everything was taken with nobody reading")
 	}
@@ -489,12 +494,16 @@ func text(t *testing.T, client *http.Client) string {
 // waitFor asks until ok says yes.
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatal("waited in vain")
-		}
-		time.Sleep(10 * time.Millisecond)
+	poll(t, 10*time.Millisecond, ok)
+}
+
+func poll(t *testing.T, interval time.Duration, ok func() bool) {
+	t.Helper()
+	err := wait.PollUntilContextTimeout(t.Context(), interval, patience, true, func(context.Context) (bool, error) {
+		return ok(), nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -88,7 +88,7 @@ func serve(ctx context.Context, p Process, f *flags, s *settings, log logr.Logge
 	if err := agent.CheckOptions(opts); err != nil {
 		return err
 	}
-	health, err := startHealth(f.healthAddr, log)
+	health, err := startHealth(ctx, f.healthAddr, log)
 	if err != nil {
 		return err
 	}
@@ -102,10 +102,7 @@ func connect(ctx context.Context, config *rest.Config, opts agent.Options, healt
 		return fmt.Errorf("making a client of the API server: %w", err)
 	}
 	opts.UID, err = waitForUID(ctx, client, config, opts.Log)
-	if ctx.Err() != nil {
-		return nil
-	}
-	if err != nil {
+	if err != nil || opts.UID == "" {
 		return err
 	}
 	a, err := agent.New(opts)

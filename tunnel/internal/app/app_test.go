@@ -21,6 +21,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"go.uber.org/goleak"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/kubeprober/kubeprober/tunnel/hub"
 )
@@ -251,11 +252,11 @@ func TestRunConnectsTheClusterOfTheKubeconfig(t *testing.T) {
 	if err := h.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); status(t, address, "/connected") != http.StatusServiceUnavailable; {
-		if time.Now().After(deadline) {
-			t.Fatal("/connected still says yes")
-		}
-		time.Sleep(10 * time.Millisecond)
+	err = wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+		return status(t, address, "/connected") == http.StatusServiceUnavailable, nil
+	})
+	if err != nil {
+		t.Fatalf("waiting for /connected to say no: %v", err)
 	}
 	if got := status(t, address, "/readyz"); got != http.StatusOK {
 		t.Errorf("without the master /readyz answers %d", got)

@@ -25,8 +25,8 @@ type health struct {
 	connected atomic.Pointer[func() bool]
 }
 
-func startHealth(address string, log logr.Logger) (*health, error) {
-	listener, err := net.Listen("tcp", address)
+func startHealth(ctx context.Context, address string, log logr.Logger) (*health, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listening for health probes on %s: %w", address, err)
 	}

@@ -26,7 +26,8 @@ const (
 	maxIdentity  = 1 << 20
 )
 
-// waitForUID asks the API server for the cluster's UID until it tells or ctx ends.
+// waitForUID asks the API server for the cluster's UID until it tells. It returns an empty
+// UID when ctx ends before that.
 func waitForUID(ctx context.Context, client *http.Client, config *rest.Config, log logr.Logger) (string, error) {
 	base, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {
@@ -43,7 +44,7 @@ func waitForUID(ctx context.Context, client *http.Client, config *rest.Config, l
 			log.Error(err, "Reading the identity of this cluster failed", "retryIn", delay.Round(time.Millisecond).String())
 		}
 		if !backoff.Sleep(ctx, delay) {
-			return "", ctx.Err()
+			return "", nil
 		}
 	}
 }

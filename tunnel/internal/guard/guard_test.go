@@ -137,10 +137,11 @@ func TestPongsGoBetweenFrames(t *testing.T) {
 	if err := sock.Arm(); err != nil {
 		t.Fatal(err)
 	}
-	g := New(sock, 512, func() {})
+	begun := make(chan struct{})
+	g := New(sock, 512, func() { close(begun) })
 	var group sync.WaitGroup
 	group.Go(func() { _, _ = io.Copy(io.Discard, g) })
-	<-started(g)
+	<-begun
 	body := make([]byte, 300)
 	header := binary.BigEndian.AppendUint16([]byte{finalBit | opBinary, 126}, uint16(len(body)))
 
@@ -171,18 +172,6 @@ func TestPongsGoBetweenFrames(t *testing.T) {
 	_ = g.Close()
 	_ = agentEnd.Close()
 	group.Wait()
-}
-
-// started is closed once the first Read of g has begun.
-func started(g *Conn) <-chan struct{} {
-	done := make(chan struct{})
-	go func() {
-		for !g.started.Load() {
-			time.Sleep(time.Millisecond)
-		}
-		close(done)
-	}()
-	return done
 }
 
 func FuzzInbound(f *testing.F) {

@@ -84,9 +84,22 @@ func TestClusterNames(t *testing.T) {
 		name string
 		ok   bool
 	}{
-		{"erda-cloud", true}, {"a", true}, {"0", true}, {"edge-2", true}, {strings.Repeat("a", 63), true},
-		{"", false}, {"-a", false}, {"a-", false}, {"a.b", false}, {"a/b", false}, {"A", false}, {"a_b", false},
-		{"a::b", false}, {strings.Repeat("a", 64), false}, {"ä", false}, {"a\n", false},
+		{"erda-cloud", true},
+		{"a", true},
+		{"0", true},
+		{"edge-2", true},
+		{strings.Repeat("a", 63), true},
+		{"", false},
+		{"-a", false},
+		{"a-", false},
+		{"a.b", false},
+		{"a/b", false},
+		{"A", false},
+		{"a_b", false},
+		{"a::b", false},
+		{strings.Repeat("a", 64), false},
+		{"ä", false},
+		{"a\n", false},
 	}
 	for _, tc := range cases {
 		if err := CheckClusterName(tc.name); (err == nil) != tc.ok {
