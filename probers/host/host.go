@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
 	"golang.org/x/sys/unix"
@@ -30,7 +31,9 @@ type Host struct {
 	own    string
 	limits limits
 	client *http.Client
-	statfs func(path string, into *unix.Statfs_t) error
+	// kubeletTime bounds the question to the kubelet.
+	kubeletTime time.Duration
+	statfs      func(path string, into *unix.Statfs_t) error
 	// clock asks the kernel for the state of its clock.
 	clock func(into *unix.Timex) (state int, err error)
 }
@@ -55,14 +58,15 @@ func New(env environ.Lookup) (*Host, error) {
 			inodes:    pair(s, "HOST_INODES", 80, 90, 100),
 			memory:    pair(s, "HOST_MEMORY", 90, 95, 100),
 			conntrack: pair(s, "HOST_CONNTRACK", 80, 90, 100),
-			load:      pair(s, "HOST_LOAD", 2, 5, 1000),
+			load:      pair(s, "HOST_LOAD", 4, 20, 1000),
 			zombies:   pair(s, "HOST_ZOMBIES", 50, 500, 1e6),
 			diskPaths: s.List("HOST_DISK_PATHS", "/,/var/lib/kubelet,/var/lib/containerd"),
 			kubelet:   s.Text("HOST_KUBELET_HEALTHZ", "http://127.0.0.1:10248/healthz"),
 		},
-		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
-		statfs: unix.Statfs,
-		clock:  unix.Adjtimex,
+		client:      &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+		kubeletTime: 10 * time.Second,
+		statfs:      unix.Statfs,
+		clock:       unix.Adjtimex,
 	}
 	for _, path := range h.limits.diskPaths {
 		if !filepath.IsAbs(path) {

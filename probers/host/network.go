@@ -13,15 +13,12 @@ import (
 	"net/netip"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/kubeprober/kubeprober/apis/report"
 	"github.com/kubeprober/kubeprober/probers/checker"
 )
 
 const (
-	// kubeletTime bounds the question to the kubelet.
-	kubeletTime = 10 * time.Second
 	// maxNameservers is how many name servers the resolvers of pods take; see MAXNS in resolv.conf(5).
 	maxNameservers = 3
 	// uplink is where systemd-resolved writes the real name servers; resolv.conf then only names its stub.
@@ -30,9 +27,9 @@ const (
 
 // checkKubelet asks the kubelet for its health.
 func (h *Host) checkKubelet(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, kubeletTime)
+	asking, cancel := context.WithTimeout(ctx, h.kubeletTime)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, h.limits.kubelet, nil)
+	request, err := http.NewRequestWithContext(asking, http.MethodGet, h.limits.kubelet, nil)
 	if err != nil {
 		return "", checker.NotChecked("HOST_KUBELET_HEALTHZ is %q, which is no URL: %w", h.limits.kubelet, err)
 	}
@@ -42,8 +39,8 @@ func (h *Host) checkKubelet(ctx context.Context) (string, error) {
 		// This pod was started by the kubelet just now, so the endpoint is more likely elsewhere than the kubelet gone.
 		return "", checker.NotChecked("nothing listens at %s: the pod needs hostNetwork, or HOST_KUBELET_HEALTHZ names another address",
 			h.limits.kubelet)
-	case errors.Is(err, context.DeadlineExceeded):
-		return "", checker.Broken("the kubelet does not answer at %s within %s", h.limits.kubelet, kubeletTime)
+	case err != nil && asking.Err() != nil && ctx.Err() == nil:
+		return "", checker.Broken("the kubelet does not answer at %s within %s", h.limits.kubelet, h.kubeletTime)
 	case err != nil:
 		return "", fmt.Errorf("asking the kubelet: %w", err)
 	}

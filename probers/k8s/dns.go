@@ -61,6 +61,11 @@ type dns struct {
 // NewDNSChecks makes the checker that resolves PRIVATE_DOMAIN by the cluster's resolver and by each DNS pod and, when
 // PUBLIC_DOMAIN is set, the one that resolves that.
 func NewDNSChecks(cluster *Cluster, env environ.Lookup) ([]checker.Checker, error) {
+	d, err := readDNS(cluster, env)
+	return d.checkers(), err
+}
+
+func readDNS(cluster *Cluster, env environ.Lookup) (*dns, error) {
 	s := newSettings(env)
 	// The name that the walkthrough of the original gave to the label selector works like the one that its code read.
 	variable := "DNS_LABEL_SELECTOR"
@@ -80,11 +85,15 @@ func NewDNSChecks(cluster *Cluster, env environ.Lookup) ([]checker.Checker, erro
 	d.pods = func(ctx context.Context, namespace string, options metav1.ListOptions) (*corev1.PodList, error) {
 		return cluster.core.Pods(namespace).List(ctx, options)
 	}
+	return d, s.Err()
+}
+
+func (d *dns) checkers() []checker.Checker {
 	checks := []checker.Checker{&dnsCheck{name: DNSChecker, limit: d.timeout, check: d.checkPrivate}}
 	if d.public != "" {
 		checks = append(checks, &dnsCheck{name: PublicDNSChecker, limit: d.timeout, check: d.checkPublic})
 	}
-	return checks, s.Err()
+	return checks
 }
 
 type dnsCheck struct {
@@ -101,11 +110,30 @@ func (c *dnsCheck) Check(ctx context.Context) (checker.Status, string) {
 	return checker.Verdict(err, text)
 }
 
-// resolverAt asks one server, whichever the configuration of the pod names; its search domains are used as they are.
-func resolverAt(server string) resolver {
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, server)
+// server is a resolver that asks one server, whichever the configuration of the pod names; its search domains are used as
+// they are.
+type server struct {
+	address  string
+	resolver net.Resolver
+}
+
+func resolverAt(address string) resolver {
+	return &server{address: address, resolver: net.Resolver{
+		PreferGo: true,
+		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		},
 	}}
+}
+
+func (s *server) LookupHost(ctx context.Context, name string) ([]string, error) {
+	addresses, err := s.resolver.LookupHost(ctx, name)
+	var failed *net.DNSError
+	if errors.As(err, &failed) && failed.Server != "" {
+		// The resolver believes that it asked the server of its configuration.
+		failed.Server = s.address
+	}
+	return addresses, err
 }
 
 // resolve looks a name up, several times if need be.
@@ -167,6 +195,9 @@ func (d *dns) checkServers(ctx context.Context) (int, error) {
 		})
 	}
 	all.Wait()
+	if list.Continue != "" {
+		findings = append(findings, checker.Noticed("only the first %d DNS pods were asked", len(list.Items)))
+	}
 	return len(list.Items), errors.Join(findings...)
 }
 
@@ -181,8 +212,8 @@ func (d *dns) checkServer(ctx context.Context, pod *corev1.Pod) error {
 		}
 		return checker.Degraded("a DNS pod is not ready: %s", why)
 	}
-	server := net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(int(dnsPort(pod))))
-	_, err := resolve(ctx, d.at(server), d.private)
+	address := net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(int(dnsPort(pod))))
+	_, err := resolve(ctx, d.at(address), d.private)
 	if err != nil && !isFinding(err) {
 		return checker.Broken("%s does not resolve by DNS pod %s on node %s: %w", d.private, pod.Name, pod.Spec.NodeName, err)
 	}
