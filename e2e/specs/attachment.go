@@ -75,7 +75,7 @@ func Attachment(input func() Input) {
 		apply(ctx, in.Master, in.scriptProbe(name, "{}", `report-status --name=alive --status=warn --message="second edition"`))
 		framework.Await(ctx, in.Master, cluster(in.ManagedName), aMinute, "has the result of the new generation", func(c *kubeproberv1.Cluster) bool {
 			s := summary(c, name)
-			return s != nil && s.Status == kubeproberv1.CheckerWarn && s.Message == "second edition"
+			return s != nil && s.Status == kubeproberv1.CheckerWarn && s.Message == "alive: second edition"
 		})
 	})
 
