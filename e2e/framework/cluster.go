@@ -93,10 +93,9 @@ func (w *Workspace) createCluster(ctx context.Context, want Wanted) (*Cluster, e
 	return c, c.connect(ctx)
 }
 
-// OnNode runs a command on the node of the cluster and returns what it prints. The command may read what our pods may: root
-// is not everywhere allowed to read files of others.
+// OnNode runs a command on the node of the cluster and returns what it prints.
 func (c *Cluster) OnNode(ctx context.Context, args ...string) ([]byte, error) {
-	out, err := c.workspace.output(ctx, "docker", append([]string{"exec", "--user", "0:65532", c.Name + "-control-plane"}, args...)...)
+	out, err := c.workspace.output(ctx, "docker", append([]string{"exec", c.Name + "-control-plane"}, args...)...)
 	return []byte(out), err
 }
 

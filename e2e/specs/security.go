@@ -83,7 +83,8 @@ func credentials(ctx context.Context, c *framework.Cluster) map[string][]byte {
 	pods := c.Kubectl("get", "pods", "-n", namespace, "--field-selector=status.phase=Running", "-o", "jsonpath="+perPod).Succeed(ctx)
 	for _, line := range strings.Split(strings.TrimSpace(pods), "\n") {
 		uid, account, _ := strings.Cut(line, " ")
-		token, err := c.OnNode(ctx, "sh", "-c", "cat /var/lib/kubelet/pods/"+uid+"/volumes/kubernetes.io~projected/*/token")
+		// Not by the link beside: it lies in a folder with a sticky bit, where even root follows no link of another user.
+		token, err := c.OnNode(ctx, "sh", "-c", "cat /var/lib/kubelet/pods/"+uid+"/volumes/kubernetes.io~projected/*/..data/token")
 		Expect(err).NotTo(HaveOccurred())
 		for _, token := range jwt.FindAll(token, -1) {
 			found[account] = token

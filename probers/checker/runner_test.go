@@ -200,8 +200,10 @@ func TestRunEndsChecksBeforeTheDeadline(t *testing.T) {
 			<-ctx.Done()
 			return "", fmt.Errorf("in limits: %w", ctx.Err())
 		}), 50 * time.Millisecond},
-		shortCreated{created{New("stuck", func(context.Context) (string, error) { <-stuck; return "", nil }),
-			func(context.Context) error { cleaned.Add(1); return nil }}, time.Second})
+		shortCreated{created{
+			New("stuck", func(context.Context) (string, error) { <-stuck; return "", nil }),
+			func(context.Context) error { cleaned.Add(1); return nil },
+		}, time.Second})
 	if code != ExitReported {
 		t.Errorf("exit status %d", code)
 	}

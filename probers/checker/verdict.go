@@ -27,8 +27,8 @@ const (
 	Error = kubeproberv1.CheckerError
 )
 
-// Finding is an error that carries a verdict.
-type Finding struct {
+// VerdictError is an error that carries a verdict.
+type VerdictError struct {
 	// Status is the verdict.
 	Status Status
 	// Err says what was found.
@@ -36,10 +36,10 @@ type Finding struct {
 }
 
 // Error says what was found.
-func (f *Finding) Error() string { return f.Err.Error() }
+func (f *VerdictError) Error() string { return f.Err.Error() }
 
 // Unwrap gives the error that the finding was made from.
-func (f *Finding) Unwrap() error { return f.Err }
+func (f *VerdictError) Unwrap() error { return f.Err }
 
 // Broken is an ERROR: what is checked does not work. Format and arguments are those of fmt.Errorf.
 func Broken(format string, args ...any) error { return finding(Error, format, args...) }
@@ -50,12 +50,12 @@ func Degraded(format string, args ...any) error { return finding(Warn, format, a
 // Noticed is an INFO: all is well, and something is worth knowing.
 func Noticed(format string, args ...any) error { return finding(Info, format, args...) }
 
-// NotChecked is an UNKNOWN: the check could not be made. Every error that is no Finding counts as this; the function is
-// for saying it in words of one's own, also about an error that is a Finding.
+// NotChecked is an UNKNOWN: the check could not be made. Every error that is no VerdictError counts as this; the function is
+// for saying it in words of one's own, also about an error that is a VerdictError.
 func NotChecked(format string, args ...any) error { return finding(Unknown, format, args...) }
 
 func finding(status Status, format string, args ...any) error {
-	return &Finding{Status: status, Err: fmt.Errorf(format, args...)}
+	return &VerdictError{Status: status, Err: fmt.Errorf(format, args...)}
 }
 
 // Verdict turns the outcome of a check into a status and a message; ok is the message of a check that found nothing wrong.
@@ -69,7 +69,7 @@ func Verdict(err error, ok string) (Status, string) {
 
 func statusOf(err error) Status {
 	switch e := err.(type) { //nolint:errorlint // This walks the tree of wrapped errors itself.
-	case *Finding:
+	case *VerdictError:
 		return e.Status
 	case interface{ Unwrap() []error }:
 		worst := Pass

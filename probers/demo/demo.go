@@ -117,7 +117,7 @@ func (d *Demo) Name() string { return d.name }
 // Check says what the environment told it to say.
 func (d *Demo) Check(ctx context.Context) (checker.Status, string) {
 	if d.mode == ModePanic {
-		panic("the demo was told to panic")
+		panic("the demo was told to panic") //nolint:forbidigo // That is what this mode shows.
 	}
 	if err := pause(ctx, d.delay); err != nil {
 		return checker.Verdict(fmt.Errorf("waiting for DEMO_DELAY %s: %w", d.delay, err), "")

@@ -16,7 +16,7 @@ import (
 // judge turns an error of the API server into a verdict; doing says what was being done. It is broken when it fails at
 // its own work, by a webhook that does not answer for example. Everything else keeps the check from being made.
 func judge(err error, doing string) error {
-	var found *checker.Finding
+	var found *checker.VerdictError
 	switch {
 	case err == nil:
 		return nil

@@ -46,7 +46,7 @@ func await[T metav1.Object, L runtime.Object](
 			last = nil
 			return false, nil
 		case ctx.Err() != nil:
-			return false, nil
+			return false, ctx.Err()
 		case isListError(err) && !hopeless(err):
 			last = err
 			return false, nil

@@ -58,18 +58,22 @@ func TestErrorsOfTheAPIServerAreJudged(t *testing.T) {
 		says   string
 	}{
 		"a webhook that does not answer breaks the cluster": {
-			apierrors.NewInternalError(errors.New("failed calling webhook")), checker.Error, "the API server fails at testing"},
+			apierrors.NewInternalError(errors.New("failed calling webhook")), checker.Error, "the API server fails at testing",
+		},
 		"a quota does not": {
-			apierrors.NewForbidden(pods, "x", errors.New("exceeded quota: all")), checker.Unknown, "a quota keeps the check from testing"},
+			apierrors.NewForbidden(pods, "x", errors.New("exceeded quota: all")), checker.Unknown, "a quota keeps the check from testing",
+		},
 		"a policy does not": {
-			apierrors.NewForbidden(pods, "x", errors.New(`admission webhook "p" denied the request`)), checker.Unknown, "a policy keeps the check from testing"},
+			apierrors.NewForbidden(pods, "x", errors.New(`admission webhook "p" denied the request`)), checker.Unknown, "a policy keeps the check from testing",
+		},
 		"missing rights do not":      {apierrors.NewForbidden(pods, "x", errors.New("RBAC")), checker.Unknown, "testing is not allowed"},
 		"an expired token does not":  {apierrors.NewUnauthorized("expired"), checker.Unknown, "testing is not allowed"},
 		"too much to do does not":    {apierrors.NewTooManyRequests("later", 1), checker.Unknown, "too busy"},
 		"a timeout does not":         {apierrors.NewTimeoutError("slow", 1), checker.Unknown, "testing: "},
 		"a lost connection does not": {errors.New("connection reset"), checker.Unknown, "the API server cannot be reached for testing"},
 		"a service that is away does not": {
-			apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "get", pods, "x", "away", 0, true), checker.Unknown, "testing: "},
+			apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "get", pods, "x", "away", 0, true), checker.Unknown, "testing: ",
+		},
 		"a verdict stays as it is": {checker.Degraded("slow"), checker.Warn, "slow"},
 	}
 	for name, test := range tests {

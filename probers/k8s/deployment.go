@@ -237,6 +237,6 @@ func (c *deploymentCheck) ofInstance() metav1.ListOptions {
 }
 
 func isFinding(err error) bool {
-	var found *checker.Finding
+	var found *checker.VerdictError
 	return errors.As(err, &found)
 }

@@ -183,7 +183,8 @@ func TestDeploymentCheckJudgesWhatGoesWrong(t *testing.T) {
 			set: map[string]string{"CHECK_TIMEOUT": "3s"},
 			world: func(w *world) {
 				w.onDeployment = w.stuck(corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{
-					{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/3 nodes are available"}}})
+					{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/3 nodes are available"},
+				}})
 			},
 			status: checker.Error, says: []string{"Unschedulable: 0/3 nodes are available"},
 		},
@@ -208,7 +209,8 @@ func TestDeploymentCheckJudgesWhatGoesWrong(t *testing.T) {
 				w.onDeployment = func(ctx context.Context, d *appsv1.Deployment) error {
 					return w.setStatus(ctx, d, appsv1.DeploymentStatus{Conditions: []appsv1.DeploymentCondition{{
 						Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate",
-						Message: `pods "x" is forbidden: exceeded quota: all`}}})
+						Message: `pods "x" is forbidden: exceeded quota: all`,
+					}}})
 				}
 			},
 			status: checker.Unknown, says: []string{"does not let the check make pods", "exceeded quota: all"},

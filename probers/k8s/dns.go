@@ -195,10 +195,11 @@ func (d *dns) checkServers(ctx context.Context) (int, error) {
 		})
 	}
 	all.Wait()
+	err = errors.Join(findings...)
 	if list.Continue != "" {
-		findings = append(findings, checker.Noticed("only the first %d DNS pods were asked", len(list.Items)))
+		err = errors.Join(err, checker.Noticed("only the first %d DNS pods were asked", len(list.Items)))
 	}
-	return len(list.Items), errors.Join(findings...)
+	return len(list.Items), err
 }
 
 func (d *dns) checkServer(ctx context.Context, pod *corev1.Pod) error {

@@ -106,21 +106,25 @@ func TestOneResult(t *testing.T) {
 		result string
 	}{
 		"is reported in the words of the original": {
-			args: []string{"--name=x", "--status=error", "--message=it broke"}, result: "ERROR it broke"},
+			args: []string{"--name=x", "--status=error", "--message=it broke"}, result: "ERROR it broke",
+		},
 		"takes ok for pass": {args: []string{"--name", "x", "--status", "ok"}, result: "PASS"},
 		"needs a name":      {args: []string{"--status", "ok"}, code: 2, says: "--name is missing"},
 		"needs a status":    {args: []string{"--name", "x"}, code: 2, says: "--status is missing"},
 		"needs a known status": {
-			args: []string{"--name", "x", "--status", "fine"}, code: 2, says: `"fine" is no status; it must be pass, info, warn, error or unknown`},
+			args: []string{"--name", "x", "--status", "fine"}, code: 2, says: `"fine" is no status; it must be pass, info, warn, error or unknown`,
+		},
 		"needs a message when something is wrong": {args: []string{"--name", "x", "--status", "warn"}, code: 2, says: "WARN needs one"},
 		"refuses words that were not quoted": {
-			args: []string{"--name", "x", "--status", "warn", "--message", "it", "broke"}, code: 2, says: `unexpected argument "broke"`},
+			args: []string{"--name", "x", "--status", "warn", "--message", "it", "broke"}, code: 2, says: `unexpected argument "broke"`,
+		},
 		"does not mix with --stdin":    {args: []string{"--stdin", "--name", "x"}, code: 2, says: "--stdin excludes"},
 		"has no other flags":           {args: []string{"--nome", "x"}, code: 2, says: "flag provided but not defined: -nome"},
 		"fails when the run is over":   {args: []string{"--name", "x", "--status", "ok"}, agent: 410, code: 1, says: "the run is over"},
 		"fails when it may not report": {args: []string{"--name", "x", "--status", "ok"}, agent: 403, code: 1, says: "not valid"},
 		"gives up when the agent stays away": {
-			args: []string{"--name", "x", "--status", "ok", "--timeout", "1s"}, agent: 503, code: 1, says: "the agent answered 503"},
+			args: []string{"--name", "x", "--status", "ok", "--timeout", "1s"}, agent: 503, code: 1, says: "the agent answered 503",
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -233,7 +237,7 @@ func shell(t *testing.T, a *agent, checkers map[string]string) *exec.Cmd {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(folder, "main"), []byte(script), 0o755); err != nil { //nolint:gosec // It is to be run.
+		if err := os.WriteFile(filepath.Join(folder, "main"), []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

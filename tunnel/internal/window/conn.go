@@ -12,7 +12,6 @@
 package window
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -25,8 +24,6 @@ import (
 const (
 	// outLimit bounds the frames that wait for the carrier, in bytes.
 	outLimit = MaxFrame + headerSize
-	// keepBuffer is the receive buffer that a drained Conn may keep, in bytes.
-	keepBuffer = 64 << 10
 	// receiveBuffer is how much Receive reads at once, in bytes.
 	receiveBuffer = 32 << 10
 	// lingerTime is how long a closed Conn waits for its peer to close too.
@@ -65,7 +62,7 @@ type Conn struct {
 	readDeadline, writeDeadline deadline
 
 	decoder    decoder
-	in         bytes.Buffer
+	in         buffer
 	allowed    int  // wire bytes that the peer may still send
 	owed       int  // wire bytes that were used up and not yet granted again
 	peerDone   bool // the peer sends no more data
@@ -107,7 +104,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		case len(p) == 0:
 			return 0, nil
 		case c.in.Len() > 0:
-			n, _ := c.in.Read(p) // a buffer that holds bytes returns no error
+			n := c.in.Read(p)
 			c.consumed(n)
 			return n, nil
 		case c.peerDone:
@@ -123,9 +120,6 @@ func (c *Conn) Read(p []byte) (int, error) {
 func (c *Conn) consumed(n int) {
 	c.budget.add(c, -n)
 	c.owe(n)
-	if c.in.Len() == 0 && c.in.Cap() > keepBuffer {
-		c.in = bytes.Buffer{}
-	}
 }
 
 func (c *Conn) owe(n int) {
@@ -224,7 +218,7 @@ func (c *Conn) fail(err error) {
 // drop forgets what was received and not read.
 func (c *Conn) drop() {
 	c.budget.forget(c)
-	c.in = bytes.Buffer{}
+	c.in.Reset()
 }
 
 func (c *Conn) wake() {
