@@ -66,14 +66,13 @@ func loadMaster(path string, getenv func(string) string, warn io.Writer) (*maste
 	if path == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			// Without a home there is no default file; that is a normal state of a container.
-			return nil, nil //nolint:nilnil // nil is the documented answer
+			return nil, nil //nolint:nilerr // Without a home, as in a container, there is no default file.
 		}
 		named, path = false, filepath.Join(home, ".kubeprober", "config")
 	}
 	found, err := readMaster(path, warn)
 	if errors.Is(err, fs.ErrNotExist) && !named {
-		return nil, nil //nolint:nilnil // nil is the documented answer
+		return nil, nil
 	}
 	if err != nil {
 		return nil, exit.New(exit.Usage, "configuration file %s: %w", path, err)

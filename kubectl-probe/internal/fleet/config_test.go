@@ -22,8 +22,10 @@ func TestTheAddressOfTheMaster(t *testing.T) {
 		fails           []string
 	}{
 		{name: "is absent without a file"},
-		{name: "is read from a file as users have it", file: `{"masterAddr": "ws://probe-master.kubeprober.svc.cluster.local:8088/clusterdialer"}`,
-			address: "http://probe-master.kubeprober.svc.cluster.local:8088"},
+		{
+			name: "is read from a file as users have it", file: `{"masterAddr": "ws://probe-master.kubeprober.svc.cluster.local:8088/clusterdialer"}`,
+			address: "http://probe-master.kubeprober.svc.cluster.local:8088",
+		},
 		{name: "may be encrypted", file: `{"masterAddr": "wss://master.example.test"}`, address: "https://master.example.test"},
 		{name: "may be that of HTTP", file: `{"masterAddr": "https://master.example.test:443/x?y=z"}`, address: "https://master.example.test:443"},
 		{name: "of the environment wins", file: `{"masterAddr": "ws://a"}`, env: "ws://b:1", address: "http://b:1"},
