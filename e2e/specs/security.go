@@ -104,22 +104,23 @@ func dumpAll(ctx context.Context, c *framework.Cluster) []byte {
 	out := c.Kubectl("get", strings.Join(kinds, ","), "-A", "-o", "json", "--show-managed-fields").Quiet().Succeed(ctx)
 	var list struct {
 		Items []struct {
-			Kind string            `json:"kind"`
-			Data map[string]string `json:"data"`
+			Kind string          `json:"kind"`
+			Data json.RawMessage `json:"data"`
 		} `json:"items"`
 	}
 	Expect(json.Unmarshal([]byte(out), &list)).To(Succeed())
 	all := bytes.NewBufferString(out)
 	decoded := 0
 	for _, item := range list.Items {
-		if item.Kind != "Secret" {
+		if item.Kind != "Secret" || item.Data == nil {
 			continue
 		}
-		for _, value := range item.Data {
-			data, err := base64.StdEncoding.DecodeString(value)
-			Expect(err).NotTo(HaveOccurred())
+		// The decoder of JSON takes bytes from base64.
+		var values map[string][]byte
+		Expect(json.Unmarshal(item.Data, &values)).To(Succeed())
+		for _, value := range values {
 			all.WriteByte('\n')
-			all.Write(data)
+			all.Write(value)
 			decoded++
 		}
 	}
