@@ -4,9 +4,11 @@
 package output
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -76,5 +78,27 @@ func TestCellsCannotHarmATerminal(t *testing.T) {
 	}
 	if got := cell(" \n"); got != None {
 		t.Errorf("an empty cell is %q", got)
+	}
+}
+
+func TestColumnsStayAlignedBehindTextThatIsNotASCII(t *testing.T) {
+	var out bytes.Buffer
+	results := []Result{
+		{Prober: "k8s", Checker: "plain", Status: "PASS", Message: "short", LastRun: &metav1.Time{Time: now.Add(-time.Hour)}},
+		{Prober: "k8s", Checker: "ümläut", Status: "ERROR", Message: "größer als … 81 % belegt", LastRun: &metav1.Time{Time: now.Add(-time.Hour)}},
+	}
+	if err := NewFlags("").Table(&out, ResultsTable(results, false, now)); err != nil {
+		t.Fatal(err)
+	}
+	places := map[int]bool{}
+	for _, line := range strings.Split(strings.TrimSpace(out.String()), "\n") {
+		for _, word := range []string{"LASTRUN", "60m"} {
+			if at := strings.Index(line, word); at >= 0 {
+				places[utf8.RuneCountInString(line[:at])] = true
+			}
+		}
+	}
+	if len(places) != 1 {
+		t.Errorf("LASTRUN begins at %v in\n%s", places, out.String())
 	}
 }
