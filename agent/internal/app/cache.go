@@ -1,0 +1,64 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
+
+	"github.com/kubeprober/kubeprober/agent/internal/heartbeat"
+)
+
+// cacheOptions keep the cache to what the agent reads: one namespace, the Jobs and pods of runs, and of these and of nodes only
+// the fields that are looked at.
+func cacheOptions(namespace string) cache.Options {
+	ofRuns := labels.NewSelector()
+	// The key is a constant, and Exists takes no values: there is nothing to be wrong.
+	if labelled, err := labels.NewRequirement(kubeproberv1.ProbeLabel, selection.Exists, nil); err == nil {
+		ofRuns = ofRuns.Add(*labelled)
+	}
+	return cache.Options{
+		DefaultNamespaces: map[string]cache.Config{namespace: {}},
+		DefaultTransform:  cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Pod{}:            {Label: ofRuns, Transform: trimPod},
+			&batchv1.Job{}:           {Label: ofRuns, Transform: trimJob},
+			heartbeat.NodeMetadata(): {Transform: trimNode},
+		},
+	}
+}
+
+// trimPod drops the spec but for the node. It also holds the capability of the run.
+func trimPod(object any) (any, error) {
+	if pod, ok := object.(*corev1.Pod); ok {
+		pod.ManagedFields, pod.Annotations = nil, nil
+		pod.Spec = corev1.PodSpec{NodeName: pod.Spec.NodeName}
+		pod.Status.HostIPs, pod.Status.PodIPs, pod.Status.ResourceClaimStatuses = nil, nil, nil
+	}
+	return object, nil
+}
+
+// trimJob drops the template, which is read from the Probe when it is needed.
+func trimJob(object any) (any, error) {
+	if job, ok := object.(*batchv1.Job); ok {
+		job.ManagedFields = nil
+		job.Spec = batchv1.JobSpec{ActiveDeadlineSeconds: job.Spec.ActiveDeadlineSeconds}
+	}
+	return object, nil
+}
+
+// trimNode keeps the name: nodes are counted.
+func trimNode(object any) (any, error) {
+	if node, ok := object.(*metav1.PartialObjectMetadata); ok {
+		node.ObjectMeta = metav1.ObjectMeta{Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion}
+	}
+	return object, nil
+}
