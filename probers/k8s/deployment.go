@@ -121,7 +121,7 @@ func (c *deploymentCheck) awaitAvailable(ctx context.Context, b budget) error {
 			}
 			return false, c.hindered(pods, started)
 		})
-		if isFinding(hindered) {
+		if hasVerdict(hindered) {
 			cancel()
 		}
 	})
@@ -131,7 +131,7 @@ func (c *deploymentCheck) awaitAvailable(ctx context.Context, b budget) error {
 	switch {
 	case err == nil:
 		return nil
-	case isFinding(hindered):
+	case hasVerdict(hindered):
 		return hindered
 	}
 	why, ofCheck := reasons(pods)
@@ -236,7 +236,7 @@ func (c *deploymentCheck) ofInstance() metav1.ListOptions {
 	return metav1.ListOptions{LabelSelector: c.identity.selector()}
 }
 
-func isFinding(err error) bool {
+func hasVerdict(err error) bool {
 	var found *checker.VerdictError
 	return errors.As(err, &found)
 }

@@ -155,7 +155,7 @@ func resolve(ctx context.Context, r resolver, name string) ([]string, error) {
 
 func (d *dns) checkPrivate(ctx context.Context) (string, error) {
 	addresses, err := resolve(ctx, d.cluster, d.private)
-	if isFinding(err) {
+	if hasVerdict(err) {
 		return "", err
 	}
 	if err != nil {
@@ -215,7 +215,7 @@ func (d *dns) checkServer(ctx context.Context, pod *corev1.Pod) error {
 	}
 	address := net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(int(dnsPort(pod))))
 	_, err := resolve(ctx, d.at(address), d.private)
-	if err != nil && !isFinding(err) {
+	if err != nil && !hasVerdict(err) {
 		return checker.Broken("%s does not resolve by DNS pod %s on node %s: %w", d.private, pod.Name, pod.Spec.NodeName, err)
 	}
 	return err
@@ -252,7 +252,7 @@ func (d *dns) checkPublic(ctx context.Context) (string, error) {
 		slices.Sort(addresses)
 		return fmt.Sprintf("%s resolves to %s", d.public, strings.Join(addresses, ", ")), nil
 	}
-	if isFinding(err) {
+	if hasVerdict(err) {
 		return "", err
 	}
 	if _, privateErr := resolve(ctx, d.cluster, d.private); privateErr != nil {
