@@ -178,6 +178,12 @@ func (a *Agent) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	a.handlers.Add(1)
 	a.mu.Unlock()
 	defer a.handlers.Done()
+	// The answer may begin before the request has ended: without this the server would
+	// swallow the rest of the request's body first.
+	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	a.opts.Target.ServeHTTP(w, r)
 }
 

@@ -245,6 +245,15 @@ func (l *logSink) add(line string) {
 	}
 }
 
+// echoBody sends the request's body back while it is still coming in.
+func echoBody(w http.ResponseWriter, r *http.Request) {
+	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	_, _ = io.Copy(w, r.Body)
+}
+
 // takeUpgrade answers an upgrade and returns the connection.
 func takeUpgrade(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter) {
 	conn, rw, err := http.NewResponseController(w).Hijack()

@@ -147,9 +147,7 @@ func TestABodyCutShortIsAnError(t *testing.T) {
 
 func TestManyLargeTransfersAtOnce(t *testing.T) {
 	const size = 3 << 20
-	_, client := connected(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(w, r.Body)
-	}))
+	_, client := connected(t, http.HandlerFunc(echoBody))
 	var group sync.WaitGroup
 	for range 6 {
 		group.Go(func() {
@@ -363,9 +361,7 @@ func TestDisconnectClosesAtOnceAndTheAgentComesBack(t *testing.T) {
 }
 
 func TestTunnelsAreEndedWhileTransfersRun(t *testing.T) {
-	s, client := connected(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(w, r.Body)
-	}))
+	s, client := connected(t, http.HandlerFunc(echoBody))
 	for range 3 {
 		var group sync.WaitGroup
 		for range 4 {
