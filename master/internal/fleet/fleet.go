@@ -103,8 +103,13 @@ func (f *Fleet) Session(cluster string) (session time.Time, ok bool) {
 	return f.sessions[cluster], true
 }
 
-// RoundTripper is the bare way to the API server of a cluster.
-func (f *Fleet) RoundTripper(cluster string) http.RoundTripper { return f.tunnels.RoundTripper(cluster) }
+// Seen tells whether the cluster has been connected since this fleet exists.
+func (f *Fleet) Seen(cluster string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, seen := f.sessions[cluster]
+	return seen
+}
 
 // Remove closes the tunnels of a cluster that is no longer managed and forgets all about it.
 func (f *Fleet) Remove(cluster, reason string) {

@@ -32,7 +32,7 @@ func (r *Reconciler) reconcileConnection(s *scope) {
 		return
 	}
 	end := r.started.Add(r.ReconnectGrace)
-	if s.now.Before(end) && meta.IsStatusConditionTrue(s.status.Conditions, kubeproberv1.ClusterConnectedCondition) {
+	if s.now.Before(end) && !r.Fleet.Seen(s.cluster.Name) && meta.IsStatusConditionTrue(s.status.Conditions, kubeproberv1.ClusterConnectedCondition) {
 		s.assumed = true
 		s.wakeAt(end)
 		return
