@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -67,6 +68,16 @@ func (f *Flags) Table(w io.Writer, made *metav1.Table) error {
 		Wide: *f.print.OutputFormat == formatWide, NoHeaders: f.noHeaders,
 	})
 	return printer.PrintObj(made, w)
+}
+
+// Results prints the table of results. On a terminal, messages are cut to its width unless -o wide asks for all.
+func (f *Flags) Results(w io.Writer, results []Result, byCluster bool, now time.Time) error {
+	made := ResultsTable(results, byCluster, now)
+	if size := TerminalSize(w); size != nil && *f.print.OutputFormat != formatWide {
+		columns, _ := size()
+		fit(made, messageColumn, columns)
+	}
+	return f.Table(w, made)
 }
 
 // Object prints an object, or several ones by name, in the format that was asked for.

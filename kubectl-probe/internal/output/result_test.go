@@ -102,3 +102,24 @@ func TestColumnsStayAlignedBehindTextThatIsNotASCII(t *testing.T) {
 		t.Errorf("LASTRUN begins at %v in\n%s", places, out.String())
 	}
 }
+
+func TestMessagesGiveWayOnATerminal(t *testing.T) {
+	made := ResultsTable([]Result{
+		{Prober: "k8s", Checker: "dns", Status: "PASS", Message: strings.Repeat("long ", 50), LastRun: &metav1.Time{Time: now.Add(-time.Hour)}},
+		{Prober: "k8s", Checker: "pod", Status: "PASS", Message: "short"},
+		{Prober: "k8s", Checker: "wide", Status: "PASS", Message: strings.Repeat("größer 更大 ", 20)},
+	}, false, now)
+	fit(made, messageColumn, 80)
+	var out bytes.Buffer
+	if err := NewFlags("").Table(&out, made); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if n := utf8.RuneCountInString(strings.TrimSpace(line)); n > 80 {
+			t.Errorf("a row of %d columns on a terminal of 80: %s", n, line)
+		}
+	}
+	if !strings.Contains(out.String(), "…") || !strings.Contains(out.String(), "60m") || !strings.Contains(out.String(), "short") {
+		t.Errorf("unexpected table\n%s", out.String())
+	}
+}

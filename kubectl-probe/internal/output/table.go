@@ -20,13 +20,17 @@ const maxCell = 2048
 // wide is the priority of a column that only -o wide shows.
 const wide = 1
 
-// Table is made of columns and one row for each of items.
+// messageColumn is the column that gives way where there is little room.
+const messageColumn = "MESSAGE"
+
+// column is one column of a table of items.
 type column[T any] struct {
 	name     string
 	priority int32
 	cell     func(T) string
 }
 
+// table makes one row for each of items.
 func table[T any](columns []column[T], items []T) *metav1.Table {
 	made := &metav1.Table{TypeMeta: metav1.TypeMeta{APIVersion: metav1.SchemeGroupVersion.String(), Kind: "Table"}}
 	for _, c := range columns {
@@ -57,7 +61,7 @@ func ResultsTable(results []Result, byCluster bool, now time.Time) *metav1.Table
 		{"PROBER", 0, func(r Result) string { return r.Prober }},
 		{"CHECKER", 0, func(r Result) string { return r.Checker }},
 		{"STATUS", 0, func(r Result) string { return r.Status }},
-		{"MESSAGE", 0, func(r Result) string { return r.Message }},
+		{messageColumn, 0, func(r Result) string { return r.Message }},
 		{"LASTRUN", 0, func(r Result) string { return lastRun(r, now) }},
 		{"NODE", wide, func(r Result) string { return r.Node }},
 	}

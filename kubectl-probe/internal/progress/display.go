@@ -7,12 +7,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"text/tabwriter"
 	"time"
 
-	"golang.org/x/term"
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubeprober/kubeprober/apis/report"
@@ -53,22 +51,7 @@ func newDisplay(w io.Writer, cluster, id string) *display {
 	if cluster != "" {
 		subject += " of cluster " + cluster
 	}
-	return &display{w: w, subject: subject, started: time.Now(), size: terminalSize(w), said: map[string]string{}}
-}
-
-// terminalSize tells how to measure the terminal w; nil when w is none, or one that cannot move its cursor.
-func terminalSize(w io.Writer) func() (columns, rows int) {
-	file, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) || os.Getenv("TERM") == "dumb" {
-		return nil
-	}
-	return func() (int, int) {
-		columns, rows, err := term.GetSize(int(file.Fd()))
-		if err != nil || columns <= 0 || rows <= 0 {
-			return 80, 24
-		}
-		return columns, rows
-	}
+	return &display{w: w, subject: subject, started: time.Now(), size: output.TerminalSize(w), said: map[string]string{}}
 }
 
 // start shows the passing of time until stop is called, which waits for it and leaves the cursor below the block.

@@ -203,5 +203,5 @@ func (o *Options) results(run *kubeproberv1.ProbeRun) error {
 	if !o.print.Human() {
 		return o.print.Object(o.Out, output.Typed(run))
 	}
-	return o.print.Table(o.Out, output.ResultsTable(output.FromRun(run), false, time.Now()))
+	return o.print.Results(o.Out, output.FromRun(run), false, time.Now())
 }

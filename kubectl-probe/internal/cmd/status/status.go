@@ -185,7 +185,7 @@ func (o *Options) show(results []output.Result, unread []output.ClusterError) er
 		}
 		return nil
 	default:
-		return o.print.Table(o.Out, output.ResultsTable(results, len(o.clusters) > 1, o.now))
+		return o.print.Results(o.Out, results, len(o.clusters) > 1, o.now)
 	}
 }
 
