@@ -4,6 +4,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -67,11 +68,11 @@ func sortedKeys(values map[string]any) []string {
 func (c *fileConfig) set(name string, value any) (err error) {
 	switch name {
 	case "probe_master_addr":
-		c.MasterAddr, err = text(value)
+		c.MasterAddr, err = quoted(value)
 	case "cluster_name":
-		c.ClusterName, err = text(value)
+		c.ClusterName, err = quoted(value)
 	case "secret_key":
-		c.SecretKey, err = text(value)
+		c.SecretKey, err = quoted(value)
 	case "debug_level":
 		c.DebugLevel, err = text(value)
 	case "agent_debug":
@@ -84,7 +85,16 @@ func (c *fileConfig) set(name string, value any) (err error) {
 	return err
 }
 
-// text takes any scalar: a name or secret of digits is a number to YAML.
+// quoted takes a text only: YAML reads 0123 as another number, and on as true.
+func quoted(value any) (string, error) {
+	s, ok := value.(string)
+	if !ok && value != nil {
+		return "", errors.New("must be a text: put the value in quotes")
+	}
+	return s, nil
+}
+
+// text takes any scalar.
 func text(value any) (string, error) {
 	switch v := value.(type) {
 	case nil:

@@ -21,10 +21,11 @@ import (
 )
 
 const (
-	defaultConfig    = "/etc/kubeprober/probe-conf.yaml"
-	defaultNamespace = "kubeprober"
-	serviceName      = "probeagent"
-	reportPort       = 8082
+	defaultConfig     = "/etc/kubeprober/probe-conf.yaml"
+	defaultSecretFile = "/etc/kubeprober/secret/secret_key"
+	defaultNamespace  = "kubeprober"
+	serviceName       = "probeagent"
+	reportPort        = 8082
 )
 
 // Options is the configuration of the agent: flags, else the environment, else the file, else defaults.
@@ -63,10 +64,10 @@ func ParseOptions(args []string, getenv func(string) string) (*Options, error) {
 	set := flag.NewFlagSet("probe-agent", flag.ContinueOnError)
 	var masterAddr, clusterName string
 	set.StringVar(&o.ConfigFile, "config", defaultConfig, "File with the keys probe_master_addr, cluster_name, secret_key, agent_debug, debug_level and extra_status.")
-	set.StringVar(&masterAddr, "master-addr", "", "URL of the master's hub. Without it the agent stands alone. Also PROBE_MASTER_ADDR, or probe_master_addr in the file.")
+	set.StringVar(&masterAddr, "probe-master-addr", "", "URL of the master's hub. Without it the agent stands alone. Also PROBE_MASTER_ADDR, or probe_master_addr in the file.")
 	set.StringVar(&o.MasterCAFile, "master-ca-file", "", "PEM file with the certificates that vouch for an https master. By default the system's.")
 	set.StringVar(&clusterName, "cluster-name", "", "Name of this cluster on the master. Also CLUSTER_NAME, or cluster_name in the file.")
-	set.StringVar(&o.SecretKeyFile, "secret-key-file", "", "File with the secret shared with the master. Also SECRET_KEY, or secret_key in the file.")
+	set.StringVar(&o.SecretKeyFile, "secret-key-file", "", "File with the secret shared with the master. Also SECRET_KEY, the file "+defaultSecretFile+", or secret_key in the config file.")
 	set.StringVar(&o.Namespace, "probe-namespace", "", "Namespace of the Probes and of the agent. By default POD_NAMESPACE, else "+defaultNamespace+".")
 	set.StringVar(&o.ReportURL, "report-url", "", "Scheme, host and port at which checkers reach the report receiver. By default the Service "+serviceName+".")
 	set.StringVar(&o.ClusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster's Services.")
@@ -92,14 +93,17 @@ func ParseOptions(args []string, getenv func(string) string) (*Options, error) {
 		return nil, err
 	}
 	o.apply(file, masterAddr, clusterName, getenv)
-	return o, o.complete(file)
+	if err := o.readSecret(getenv); err != nil {
+		return nil, err
+	}
+	return o, o.check(file)
 }
 
 // apply takes each value from the first of flags, environment, file that has it.
 func (o *Options) apply(file *fileConfig, masterAddr, clusterName string, getenv func(string) string) {
 	o.MasterAddr = first(masterAddr, getenv("PROBE_MASTER_ADDR"), file.MasterAddr)
 	o.ClusterName = first(clusterName, getenv("CLUSTER_NAME"), file.ClusterName)
-	o.SecretKey = first(getenv("SECRET_KEY"), file.SecretKey)
+	o.SecretKey = file.SecretKey
 	o.Namespace = first(o.Namespace, getenv("POD_NAMESPACE"), defaultNamespace)
 	o.Development = file.AgentDebug
 	o.LogLevel = first(o.LogLevel, file.DebugLevel)
@@ -115,15 +119,31 @@ func (o *Options) apply(file *fileConfig, masterAddr, clusterName string, getenv
 	}
 }
 
-// complete reads what is named by the options and checks them.
-func (o *Options) complete(file *fileConfig) error {
-	if o.SecretKeyFile != "" {
-		data, err := os.ReadFile(o.SecretKeyFile)
-		if err != nil {
-			return fmt.Errorf("reading the secret of --secret-key-file: %w", err)
+// readSecret takes the secret from the first of flag, environment and mounted Secret that has it; else that of the file stays.
+func (o *Options) readSecret(getenv func(string) string) error {
+	path := o.SecretKeyFile
+	if path == "" {
+		if secret := getenv("SECRET_KEY"); secret != "" {
+			o.SecretKey = secret
+			return nil
 		}
-		o.SecretKey = strings.TrimSpace(string(data))
+		path = defaultSecretFile
 	}
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && o.SecretKeyFile == "" {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the secret: %w", err)
+	}
+	if o.SecretKey = strings.TrimSpace(string(data)); o.SecretKey == "" {
+		return fmt.Errorf("reading the secret: file %s is empty", path)
+	}
+	return nil
+}
+
+// check tells what cannot be meant.
+func (o *Options) check(file *fileConfig) error {
 	if problems := validation.IsDNS1123Label(o.Namespace); len(problems) > 0 {
 		return fmt.Errorf("checking --probe-namespace %q: %s", o.Namespace, strings.Join(problems, "; "))
 	}
