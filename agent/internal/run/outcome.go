@@ -101,16 +101,42 @@ func awaitPod(job *batchv1.Job, left time.Duration, now time.Time, grace time.Du
 	return Verdict{Refusal: wait <= 0, Recheck: min(left, max(wait, grace/2))}
 }
 
+// lastLook is how long before its deadline a run whose pod cannot start is given up. At the deadline Kubernetes removes the
+// pod, and with it what it was waiting for.
+const lastLook = 2 * time.Second
+
 func assessRunning(pod *corev1.Pod, left time.Duration, now time.Time, grace time.Duration) Verdict {
 	stuck, since := findStuck(pod)
-	if stuck == nil {
-		return Verdict{Recheck: left}
+	wait := left - lastLook
+	switch {
+	case stuck == nil:
+		homeless := unschedulable(pod)
+		if homeless == nil {
+			return Verdict{Recheck: left}
+		}
+		if wait <= 0 {
+			return ended(ReasonUnschedulable, homeless.Message, "")
+		}
+		return Verdict{Recheck: wait}
+	case !stuck.permanent:
+		wait = min(wait, grace-now.Sub(since))
+	default:
+		wait = 0
 	}
-	wait := grace - now.Sub(since)
-	if !stuck.permanent && wait > 0 {
-		return Verdict{Recheck: min(left, wait)}
+	if wait > 0 {
+		return Verdict{Recheck: wait}
 	}
 	return ended(stuck.reason, stuck.message, "")
+}
+
+// unschedulable is the condition that says why no node takes the pod, or nil.
+func unschedulable(pod *corev1.Pod) *corev1.PodCondition {
+	for i := range pod.Status.Conditions {
+		if c := &pod.Status.Conditions[i]; c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return c
+		}
+	}
+	return nil
 }
 
 // explainDeadline says what the pod was doing when its time was over.
@@ -121,10 +147,8 @@ func explainDeadline(pod *corev1.Pod) Verdict {
 	if stuck, _ := findStuck(pod); stuck != nil {
 		return ended(stuck.reason, stuck.message, "")
 	}
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-			return ended(ReasonUnschedulable, c.Message, "")
-		}
+	if homeless := unschedulable(pod); homeless != nil {
+		return ended(ReasonUnschedulable, homeless.Message, "")
 	}
 	if verdict, ok := explainDisruption(pod); ok {
 		return verdict
