@@ -40,10 +40,10 @@ apiVersion: kubeprober.erda.cloud/v1
 kind: Probe
 metadata: {name: %s, namespace: %s}
 spec:
-  policy: {timeoutSeconds: 45}
+  policy: {timeoutSeconds: 30}
   template:
     restartPolicy: Never
-    containers: [{name: main, image: "registry.invalid/there/is-no-such-image:v0"}]
+    containers: [{name: main, image: "127.0.0.1:1/there/is-no-such-image:v0"}]
 `, name, probeNamespace))
 		result := awaitResult(ctx, in, name)
 		Expect(result.Status.Status).To(Equal(kubeproberv1.CheckerUnknown))
