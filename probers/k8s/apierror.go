@@ -54,3 +54,18 @@ func hopeless(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err) ||
 		apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
 }
+
+// afterwards adds the outcome of a teardown to that of the work before it. What went wrong before is the likely cause of
+// what goes wrong afterwards (pods that wait for an image take long to go), so the verdict does not get worse by that.
+func afterwards(work, teardown error) error {
+	if work == nil || teardown == nil {
+		return errors.Join(work, teardown)
+	}
+	status, _ := checker.Verdict(work, "")
+	return &checker.VerdictError{Status: status, Err: errors.Join(work, teardown)}
+}
+
+func hasVerdict(err error) bool {
+	var found *checker.VerdictError
+	return errors.As(err, &found)
+}

@@ -67,7 +67,7 @@ func (c *deploymentCheck) check(ctx context.Context, b budget) (notes string, er
 	if c.clean.Load() {
 		return notes, err
 	}
-	return notes, errors.Join(err, c.teardown(ctx, b))
+	return notes, afterwards(err, c.teardown(ctx, b))
 }
 
 func (c *deploymentCheck) work(ctx context.Context, b budget) error {
@@ -234,9 +234,4 @@ func (c *deploymentCheck) reap(ctx context.Context) string {
 
 func (c *deploymentCheck) ofInstance() metav1.ListOptions {
 	return metav1.ListOptions{LabelSelector: c.identity.selector()}
-}
-
-func hasVerdict(err error) bool {
-	var found *checker.VerdictError
-	return errors.As(err, &found)
 }

@@ -198,6 +198,13 @@ func TestDeploymentCheckJudgesWhatGoesWrong(t *testing.T) {
 			world:  func(w *world) { w.onDeployment = w.stuck(waiting("ImagePullBackOff", "Back-off pulling image")) },
 			status: checker.Unknown, says: []string{"the pods of the check cannot be started", "ImagePullBackOff"},
 		},
+		"pods that wait for an image and do not go are still UNKNOWN": {
+			set: map[string]string{"CHECK_TIMEOUT": "4s", "CHECK_IMAGE": "example.com/gone:1"},
+			world: func(w *world) {
+				w.onDeployment, w.keepPods = w.stuck(waiting("ErrImagePull", "no route to host")), true
+			},
+			status: checker.Unknown, says: []string{"ErrImagePull: no route to host", "is not gone within"}, keeps: true,
+		},
 		"an image name that can never work is UNKNOWN at once": {
 			set:    map[string]string{"CHECK_TIMEOUT": "15m", "CHECK_IMAGE": "Example.com/UPPER"},
 			world:  func(w *world) { w.onDeployment = w.stuck(waiting("InvalidImageName", "couldn't parse image name")) },

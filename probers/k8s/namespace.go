@@ -5,7 +5,6 @@ package k8s
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -60,7 +59,7 @@ func (c *namespaceCheck) check(ctx context.Context, b budget) (notes string, err
 	if c.clean.Load() {
 		return notes, err
 	}
-	return notes, errors.Join(err, c.remove(ctx, b))
+	return notes, afterwards(err, c.remove(ctx, b))
 }
 
 // create makes the namespace and waits for its default service account, without which no pod can run in it.
