@@ -4,7 +4,6 @@
 package report
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -92,7 +91,7 @@ func TestSendGivesUpAtTheDeadlineWithTheLastCause(t *testing.T) {
 	c := clientFor(t, func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "writing failed", http.StatusServiceUnavailable)
 	}, time.Now().Add(400*time.Millisecond))
-	err := c.Send(context.Background(), Checker{Name: "dns", Status: "PASS"})
+	err := c.Send(t.Context(), Checker{Name: "dns", Status: "PASS"})
 	if err == nil || !strings.Contains(err.Error(), "sending report") {
 		t.Fatalf("got %v", err)
 	}
@@ -106,7 +105,7 @@ func TestErrorsDoNotRepeatTheCapability(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = c.Send(context.Background(), Checker{Name: "dns", Status: "PASS"})
+	err = c.Send(t.Context(), Checker{Name: "dns", Status: "PASS"})
 	if err == nil || strings.Contains(err.Error(), secretPath) {
 		t.Errorf("got %v", err)
 	}
