@@ -126,7 +126,8 @@ walk_through() {
 }
 
 how_to_play_on() {
-	printf '\n%s\n' "${durations[@]}"
+	echo
+	printf '%s\n' "${durations[@]}"
 	printf '%5d s  in all\n' "$SECONDS"
 	cat <<EOF
 
