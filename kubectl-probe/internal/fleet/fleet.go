@@ -122,13 +122,6 @@ func (f *Fleet) ClusterNames(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// Clusters lists the Clusters of the master.
-func (f *Fleet) Clusters(ctx context.Context) ([]kubeproberv1.Cluster, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	return f.client.clusters(ctx)
-}
-
 // LocalStatuses reads the results, and the Probes that should have some, of the cluster of the kubeconfig.
 func (f *Fleet) LocalStatuses(ctx context.Context) ([]kubeproberv1.ProbeStatus, []kubeproberv1.Probe, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
