@@ -132,7 +132,9 @@ func target() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", api)
 	mux.HandleFunc("/test/headers", func(w http.ResponseWriter, r *http.Request) { _ = json.NewEncoder(w).Encode(r.Header) })
-	mux.HandleFunc("/test/redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://elsewhere.example/", http.StatusFound) })
+	mux.HandleFunc("/test/redirect", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://elsewhere.example/", http.StatusFound)
+	})
 	mux.HandleFunc("/test/echo", func(w http.ResponseWriter, _ *http.Request) {
 		conn, buffered, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -158,9 +160,10 @@ func grant(ctx context.Context, account, cluster string, verbs ...string) string
 	Expect(plane.Client.Create(ctx, &rbacv1.ClusterRole{ObjectMeta: name, Rules: []rbacv1.PolicyRule{{
 		APIGroups: []string{"proxy.kubeprober.erda.cloud"}, Resources: []string{"clusters/proxy"}, ResourceNames: names, Verbs: verbs,
 	}}})).To(Succeed())
-	Expect(plane.Client.Create(ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: name,
-		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: account},
-		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "default", Name: account}},
+	Expect(plane.Client.Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: name,
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: account},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "default", Name: account}},
 	})).To(Succeed())
 	return tokenOf(ctx, "default", account)
 }
@@ -268,7 +271,7 @@ var _ = Describe("the gateway", Ordered, func() {
 			d := doors[name]
 			config := &rest.Config{Host: d.url(cluster), BearerToken: admin}
 			if d.secure != nil {
-				config.TLSClientConfig.CAData = plane.Config.CAData
+				config.CAData = plane.Config.CAData
 			}
 			set, err := kubernetes.NewForConfig(config)
 			Expect(err).NotTo(HaveOccurred())

@@ -74,7 +74,7 @@ func newGateway(options Options, authn authenticator.Request, authz authorizer.A
 	scheme.AddUnversionedTypes(unversioned, &metav1.Status{}, &metav1.APIVersions{}, &metav1.APIGroupList{}, &metav1.APIGroup{}, &metav1.APIResourceList{})
 	g := &Gateway{options: options, codecs: serializer.NewCodecFactory(scheme)}
 
-	var chain http.Handler = http.HandlerFunc(g.route(g.discovery()))
+	var chain http.Handler = g.route(g.discovery())
 	chain = filters.WithAuthorization(chain, authz, g.codecs)
 	chain = filters.WithAuthentication(chain, authn, filters.Unauthorized(g.codecs), nil, header)
 	chain = filters.WithRequestInfo(chain, resolver{factory: request.RequestInfoFactory{

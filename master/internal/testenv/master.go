@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/tools/events"
@@ -55,7 +56,7 @@ type Master struct {
 // StartMaster serves a hub and a heartbeat endpoint; setup registers controllers before anything starts.
 func StartMaster(ctx context.Context, plane *Plane, setup func(*Master) error) (*Master, error) {
 	mgr, err := ctrl.NewManager(plane.Config, ctrl.Options{
-		Scheme:     plane.Scheme,
+		Scheme: plane.Scheme,
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
@@ -168,7 +169,7 @@ func (c *Managed) Post(ctx context.Context, url, secret string, body []byte) (in
 	request.Header.Set(apiheartbeat.ClusterHeader, c.Name)
 	request.Header.Set(apiheartbeat.ClusterUIDHeader, c.UID)
 	request.Header.Set(apiheartbeat.SecretHeader, secret)
-	response, err := http.DefaultClient.Do(request)
+	response, err := (&http.Client{Timeout: 30 * time.Second}).Do(request)
 	if err != nil {
 		return 0, "", err
 	}

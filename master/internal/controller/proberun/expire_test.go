@@ -25,8 +25,10 @@ func TestExpire(t *testing.T) {
 	r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(quick).Build(), ProbeNamespace: "default"}
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	condition := func(status metav1.ConditionStatus, ago time.Duration) metav1.Condition {
-		return metav1.Condition{Type: kubeproberv1.ProbeRunAcceptedCondition, Status: status, Reason: kubeproberv1.ProbeRunDisconnectedReason,
-			Message: "Waiting", LastTransitionTime: metav1.NewTime(now.Add(-ago))}
+		return metav1.Condition{
+			Type: kubeproberv1.ProbeRunAcceptedCondition, Status: status, Reason: kubeproberv1.ProbeRunDisconnectedReason,
+			Message: "Waiting", LastTransitionTime: metav1.NewTime(now.Add(-ago)),
+		}
 	}
 	pending := func(probe string) []kubeproberv1.RunProbeStatus {
 		return []kubeproberv1.RunProbeStatus{
@@ -42,16 +44,26 @@ func TestExpire(t *testing.T) {
 		left      time.Duration
 		accepted  string
 	}{
-		{name: "a run that no cluster took yet waits until ten minutes after its creation", age: time.Minute,
-			condition: condition(metav1.ConditionFalse, 0), left: 9 * time.Minute},
-		{name: "a run that no cluster took in ten minutes is given up", age: 10 * time.Minute,
-			condition: condition(metav1.ConditionFalse, 0), accepted: kubeproberv1.ProbeRunExpiredReason},
-		{name: "a running one has its probe's timeout and five minutes", age: time.Hour, probes: []kubeproberv1.RunProbeStatus{{Name: "quick", Phase: kubeproberv1.RunRunning}},
-			condition: condition(metav1.ConditionTrue, time.Minute), left: 5 * time.Minute},
-		{name: "a running one is given up after that, and what is known is kept", age: time.Hour, probes: pending("quick"),
-			condition: condition(metav1.ConditionTrue, 35*time.Minute), accepted: kubeproberv1.ProbeRunDisconnectedReason},
-		{name: "a probe that is gone counts with the default timeout", age: time.Hour, probes: []kubeproberv1.RunProbeStatus{{Name: "missing", Phase: kubeproberv1.RunRunning}},
-			condition: condition(metav1.ConditionTrue, 5*time.Minute), left: 30 * time.Minute},
+		{
+			name: "a run that no cluster took yet waits until ten minutes after its creation", age: time.Minute,
+			condition: condition(metav1.ConditionFalse, 0), left: 9 * time.Minute,
+		},
+		{
+			name: "a run that no cluster took in ten minutes is given up", age: 10 * time.Minute,
+			condition: condition(metav1.ConditionFalse, 0), accepted: kubeproberv1.ProbeRunExpiredReason,
+		},
+		{
+			name: "a running one has its probe's timeout and five minutes", age: time.Hour, probes: []kubeproberv1.RunProbeStatus{{Name: "quick", Phase: kubeproberv1.RunRunning}},
+			condition: condition(metav1.ConditionTrue, time.Minute), left: 5 * time.Minute,
+		},
+		{
+			name: "a running one is given up after that, and what is known is kept", age: time.Hour, probes: pending("quick"),
+			condition: condition(metav1.ConditionTrue, 35*time.Minute), accepted: kubeproberv1.ProbeRunDisconnectedReason,
+		},
+		{
+			name: "a probe that is gone counts with the default timeout", age: time.Hour, probes: []kubeproberv1.RunProbeStatus{{Name: "missing", Phase: kubeproberv1.RunRunning}},
+			condition: condition(metav1.ConditionTrue, 5*time.Minute), left: 30 * time.Minute,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			run := &kubeproberv1.ProbeRun{ObjectMeta: metav1.ObjectMeta{Name: "1", CreationTimestamp: metav1.NewTime(now.Add(-test.age))}}

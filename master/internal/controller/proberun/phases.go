@@ -146,12 +146,16 @@ func (r *Reconciler) resolve(ctx context.Context, s *scope) ([]kubeproberv1.RunP
 	switch {
 	case len(s.run.Spec.Probes) > 0 && len(missing) > 0:
 		// The watch on Probes wakes us.
-		return nil, waiting{kubeproberv1.ProbeRunProbeNotFoundReason,
-			fmt.Sprintf("Namespace %s has no Probe %s: \"kubectl get probes -n %s\" lists those that there are", r.ProbeNamespace, strings.Join(missing, ", "), r.ProbeNamespace)}, nil
+		return nil, waiting{
+			kubeproberv1.ProbeRunProbeNotFoundReason,
+			fmt.Sprintf("Namespace %s has no Probe %s: \"kubectl get probes -n %s\" lists those that there are", r.ProbeNamespace, strings.Join(missing, ", "), r.ProbeNamespace),
+		}, nil
 	case len(probes) == 0:
 		// The watch on Clusters wakes us when a label attaches one.
-		return nil, waiting{kubeproberv1.ProbeRunNoProbesReason,
-			fmt.Sprintf("No probe is attached: name one in spec.probes, or run \"kubectl label cluster %s %s=%s\"", s.cluster.Name, kubeproberv1.AttachLabel("<name>"), kubeproberv1.AttachLabelValue)}, nil
+		return nil, waiting{
+			kubeproberv1.ProbeRunNoProbesReason,
+			fmt.Sprintf("No probe is attached: name one in spec.probes, or run \"kubectl label cluster %s %s=%s\"", s.cluster.Name, kubeproberv1.AttachLabel("<name>"), kubeproberv1.AttachLabelValue),
+		}, nil
 	}
 	return probes, waiting{}, nil
 }
