@@ -25,7 +25,6 @@ import (
 	managerconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
@@ -34,6 +33,7 @@ import (
 	"github.com/kubeprober/kubeprober/agent/internal/controller/probe"
 	"github.com/kubeprober/kubeprober/agent/internal/controller/proberun"
 	"github.com/kubeprober/kubeprober/agent/internal/heartbeat"
+	"github.com/kubeprober/kubeprober/agent/internal/metricsauth"
 	"github.com/kubeprober/kubeprober/agent/internal/receiver"
 	"github.com/kubeprober/kubeprober/agent/internal/record"
 	"github.com/kubeprober/kubeprober/agent/internal/runner"
@@ -91,7 +91,7 @@ func (a *agent) makeManager(context.Context) error {
 		Logger: a.log,
 		Cache:  cacheOptions(a.options.Namespace),
 		Metrics: metricsserver.Options{
-			BindAddress: a.options.MetricsAddr, SecureServing: true, FilterProvider: filters.WithAuthenticationAndAuthorization,
+			BindAddress: a.options.MetricsAddr, SecureServing: true, FilterProvider: metricsauth.NewFilter,
 		},
 		HealthProbeBindAddress:        a.options.HealthAddr,
 		LeaderElection:                a.options.LeaderElect,
