@@ -57,7 +57,7 @@ type Reconciler struct {
 
 	started time.Time
 	mu      sync.Mutex
-	synced  map[string]string
+	synced  map[string]keys
 }
 
 // SetupWithManager registers the controller.
@@ -72,7 +72,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		r.ReconnectGrace = DefaultReconnectGrace
 	}
 	r.started = time.Now()
-	r.synced = map[string]string{}
+	r.synced = map[string]keys{}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("cluster").
 		For(&kubeproberv1.Cluster{}).

@@ -36,15 +36,17 @@ type wanted struct {
 	// probes are those that the labels attach and that exist; missing are the names of the others.
 	probes  []*kubeproberv1.Probe
 	missing []string
-	// key changes whenever the managed cluster may have to be written to: with what is wanted, and with each session.
-	key string
+	// probesKey and extraKey change whenever the probes, or the extra-config, may have to be written: with what is wanted,
+	// and with each session.
+	probesKey, extraKey string
 }
 
 // wants collects what the labels attach. It reads only the cache.
 func (r *Reconciler) wants(ctx context.Context, s *scope) (wanted, error) {
 	w := wanted{namespace: s.status.ProbeNamespace}
 	var key strings.Builder
-	_, _ = fmt.Fprintf(&key, "%s %d %s %d", s.cluster.UID, s.session.UnixNano(), w.namespace, s.cluster.Generation)
+	_, _ = fmt.Fprintf(&key, "%s %d %s", s.cluster.UID, s.session.UnixNano(), w.namespace)
+	w.extraKey = fmt.Sprintf("%s %d", key.String(), s.cluster.Generation)
 	for _, name := range index.AttachedProbes(s.cluster) {
 		probe := &kubeproberv1.Probe{}
 		err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.ProbeNamespace, Name: name}, probe)
@@ -58,7 +60,7 @@ func (r *Reconciler) wants(ctx context.Context, s *scope) (wanted, error) {
 			_, _ = fmt.Fprintf(&key, " %s/%s/%d", name, probe.UID, probe.Generation)
 		}
 	}
-	w.key = key.String()
+	w.probesKey = key.String()
 	return w, nil
 }
 
@@ -68,7 +70,7 @@ func (r *Reconciler) needsSync(ctx context.Context, s *scope) bool {
 		return false
 	}
 	w, err := r.wants(ctx, s)
-	return err == nil && !r.isSynced(s.cluster.Name, w.key)
+	return err == nil && !r.isSynced(s.cluster.Name, w)
 }
 
 // reconcileProbes makes the managed cluster hold the attached probes and the extra-config, and sets ProbesSynced.
@@ -91,7 +93,7 @@ func (r *Reconciler) reconcileProbes(ctx context.Context, s *scope) error {
 			"Waiting for the first heartbeat, which tells the namespace of the agent")
 		return nil
 	}
-	if r.isSynced(s.cluster.Name, w.key) {
+	if r.isSynced(s.cluster.Name, w) {
 		r.setSynced(s, w, nil)
 		return nil
 	}
@@ -110,7 +112,7 @@ func (r *Reconciler) reconcileProbes(ctx context.Context, s *scope) error {
 	if len(result.conflicts) > 0 {
 		s.wakeAt(s.now.Add(conflictRecheck))
 	} else {
-		r.setSyncedKey(s.cluster.Name, w.key)
+		r.setKeys(s.cluster.Name, w)
 	}
 	r.setSynced(s, w, result.conflicts)
 	return nil
@@ -191,25 +193,35 @@ func (r *Reconciler) syncProbes(ctx context.Context, s *scope, w wanted) (outcom
 			result.held = append(result.held, name)
 		}
 	}
-	taken, err := m.applyExtraConfig(ctx, s.cluster.Spec.ExtraInfo)
-	if taken {
-		result.conflicts = append(result.conflicts, "ConfigMap "+kubeproberv1.ExtraConfigName)
+	if r.keysOf(s.cluster.Name).extra != w.extraKey {
+		taken, err := m.applyExtraConfig(ctx, s.cluster.Spec.ExtraInfo)
+		if taken {
+			result.conflicts = append(result.conflicts, "ConfigMap "+kubeproberv1.ExtraConfigName)
+		}
+		errs = append(errs, err)
 	}
 	slices.Sort(result.held)
 	result.held = result.held[:min(len(result.held), maxAttached)]
-	return result, errors.Join(append(errs, err)...)
+	return result, errors.Join(errs...)
 }
 
-func (r *Reconciler) isSynced(cluster, key string) bool {
+// keys are the wanted.probesKey and wanted.extraKey of the last sync that left nothing to do.
+type keys struct{ probes, extra string }
+
+func (r *Reconciler) keysOf(cluster string) keys {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.synced[cluster] == key
+	return r.synced[cluster]
 }
 
-func (r *Reconciler) setSyncedKey(cluster, key string) {
+func (r *Reconciler) isSynced(cluster string, w wanted) bool {
+	return r.keysOf(cluster) == keys{probes: w.probesKey, extra: w.extraKey}
+}
+
+func (r *Reconciler) setKeys(cluster string, w wanted) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.synced[cluster] = key
+	r.synced[cluster] = keys{probes: w.probesKey, extra: w.extraKey}
 }
 
 func (r *Reconciler) forget(cluster string) {
