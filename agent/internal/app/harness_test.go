@@ -11,6 +11,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +29,7 @@ import (
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 
 	"github.com/kubeprober/kubeprober/agent/internal/app"
+	"github.com/kubeprober/kubeprober/agent/internal/run"
 )
 
 // agentUnderTest is an agent that runs in this process against the API server of the suite.
@@ -126,6 +129,17 @@ func jobsOf(ctx context.Context, namespace, probe string) []batchv1.Job {
 	list := &batchv1.JobList{}
 	Expect(api.List(ctx, list, client.InNamespace(namespace), client.MatchingLabels{kubeproberv1.ProbeLabel: probe})).To(Succeed())
 	return list.Items
+}
+
+// jobOfGeneration finds the Job that was made from a generation of the Probe; nil when there is none.
+func jobOfGeneration(ctx context.Context, namespace, probe string, generation int) *batchv1.Job {
+	GinkgoHelper()
+	for _, job := range jobsOf(ctx, namespace, probe) {
+		if job.Annotations[run.GenerationAnnotation] == strconv.Itoa(generation) {
+			return &job
+		}
+	}
+	return nil
 }
 
 // theJob waits for the only Job of a probe.
@@ -235,7 +249,20 @@ func environmentOf(job *batchv1.Job) map[string]string {
 // post sends a report to the URL of a Job as a checker does, and returns the answer.
 func post(job *batchv1.Job, body string) (code int, text string) {
 	GinkgoHelper()
-	response, err := http.Post(environmentOf(job)[report.EnvReportURL], "application/json", strings.NewReader(body))
+	return postTo("", job, body)
+}
+
+// postTo sends it to another replica than the URL names.
+func postTo(base string, job *batchv1.Job, body string) (code int, text string) {
+	GinkgoHelper()
+	target, err := url.Parse(environmentOf(job)[report.EnvReportURL])
+	Expect(err).NotTo(HaveOccurred())
+	if base != "" {
+		other, err := url.Parse(base)
+		Expect(err).NotTo(HaveOccurred())
+		target.Host = other.Host
+	}
+	response, err := http.Post(target.String(), "application/json", strings.NewReader(body))
 	Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = response.Body.Close() }()
 	data, err := io.ReadAll(response.Body)

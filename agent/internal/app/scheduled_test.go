@@ -5,8 +5,6 @@ package app_test
 
 import (
 	"net/http"
-	"slices"
-	"strconv"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -147,24 +145,18 @@ var _ = Describe("A scheduled probe", func() {
 		startAgent(ns)
 		probe := createProbe(ctx, ns, "flaky", kubeproberv1.ProbePolicy{FailureThreshold: ptr.To[int32](2)})
 		for i, want := range []string{"a=WARN", "a=ERROR", "a=PASS", "a=WARN"} {
-			var job batchv1.Job
-			Eventually(func(g Gomega) {
-				jobs := jobsOf(ctx, ns, "flaky")
-				at := slices.IndexFunc(jobs, func(j batchv1.Job) bool { return j.Annotations[run.GenerationAnnotation] == strconv.Itoa(i+1) })
-				g.Expect(at).NotTo(Equal(-1))
-				job = jobs[at]
-			}).Should(Succeed())
-			pod := startPod(ctx, &job)
+			job := newestJob(ctx, ns, "flaky", i+1)
+			pod := startPod(ctx, job)
 			verdict := "a=ERROR:broken"
 			if i == 2 {
 				verdict = "a=PASS"
 			}
 			for range 2 {
-				code, text := post(&job, results(verdict))
+				code, text := post(job, results(verdict))
 				Expect(code).To(Equal(http.StatusOK), text)
 			}
 			Expect(said(outcomeOf(ctx, ns, "flaky").Checkers)).To(Equal([]string{want}), "run %d", i+1)
-			endWell(ctx, &job, pod)
+			endWell(ctx, job, pod)
 			changeProbe(ctx, probe)
 		}
 	})
