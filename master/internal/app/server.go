@@ -85,11 +85,12 @@ func (s *server) Start(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.listening.Store(false)
-	return s.shutdown(base, cancel, srv)
+	return s.shutdown(context.WithoutCancel(ctx), cancel, srv)
 }
 
-func (s *server) shutdown(base context.Context, cancel context.CancelFunc, srv *http.Server) error {
-	ctx, done := context.WithTimeout(base, shutdownTimeout)
+// shutdown ends what lasts, and waits for the rest. cancel ends the contexts of all requests.
+func (s *server) shutdown(ctx context.Context, cancel context.CancelFunc, srv *http.Server) error {
+	ctx, done := context.WithTimeout(ctx, shutdownTimeout)
 	defer done()
 	var errs []error
 	if s.onShutdown != nil {

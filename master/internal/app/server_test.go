@@ -1,0 +1,113 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// startServer serves handler until stop is called, which returns what Start returned.
+func startServer(t *testing.T, s *server) (address string, stop func() error) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.address = listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Start(ctx) }()
+	t.Cleanup(cancel)
+	err = wait.PollUntilContextTimeout(t.Context(), time.Millisecond, 5*time.Second, true, func(context.Context) (bool, error) {
+		return s.Ready(nil) == nil, nil
+	})
+	if err != nil {
+		t.Fatal("the server did not start")
+	}
+	return s.address, func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+func TestServerEndsWatchesAndHijackedConnectionsWhenItStops(t *testing.T) {
+	hijackedEnded := false
+	s := &server{
+		name: "test",
+		handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			_, _ = io.WriteString(w, "bye")
+		}),
+		onShutdown: func(ctx context.Context) error {
+			hijackedEnded = true
+			return ctx.Err()
+		},
+	}
+	address, stop := startServer(t, s)
+	response, err := (&http.Client{Timeout: 10 * time.Second}).Get("http://" + address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if err := stop(); err != nil {
+		t.Errorf("stopping: %v", err)
+	}
+	if !hijackedEnded {
+		t.Error("hijacked connections were not ended")
+	}
+	if said, err := io.ReadAll(response.Body); err != nil || string(said) != "bye" {
+		t.Errorf("the watch got %q, %v, want a proper end", said, err)
+	}
+	if s.Ready(nil) == nil {
+		t.Error("a stopped server says that it is ready")
+	}
+}
+
+func TestServerWithTLSRefusesHTTP2WhereConnectionsAreUpgraded(t *testing.T) {
+	issuer := httptest.NewTLSServer(nil)
+	defer issuer.Close()
+	for name, http1 := range map[string]bool{"HTTP/1.1": true, "HTTP/2.0": false} {
+		t.Run(name, func(t *testing.T) {
+			s := &server{
+				name:    "test",
+				http1:   http1,
+				handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) }),
+				tls:     func() (*tls.Config, error) { return &tls.Config{Certificates: issuer.TLS.Certificates}, nil },
+			}
+			address, stop := startServer(t, s)
+			client := &http.Client{Transport: &http.Transport{
+				ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
+			}, Timeout: 10 * time.Second}
+			response, err := client.Get("https://" + address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said, err := io.ReadAll(response.Body)
+			if err := errors.Join(err, response.Body.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if string(said) != name {
+				t.Errorf("spoke %s, want %s", said, name)
+			}
+			if err := stop(); err != nil {
+				t.Errorf("stopping: %v", err)
+			}
+		})
+	}
+}
