@@ -31,6 +31,10 @@ import (
 // a source of the fleet wakes whoever waits for the tunnel.
 var ErrNotConnected = hub.ErrNotConnected
 
+// OriginAnnotation is on the copy of a ProbeRun in a managed cluster and holds the UID of the master's ProbeRun: a copy
+// without it, or with another one, is somebody else's.
+const OriginAnnotation = kubeproberv1.GroupName + "/origin-uid"
+
 // requestTimeout bounds one request to a managed cluster, its answer included.
 const requestTimeout = 15 * time.Second
 

@@ -198,11 +198,39 @@ func (r *Reconciler) syncProbes(ctx context.Context, s *scope, w wanted) (outcom
 		if taken {
 			result.conflicts = append(result.conflicts, "ConfigMap "+kubeproberv1.ExtraConfigName)
 		}
-		errs = append(errs, err)
+		errs = append(errs, err, r.removeOrphans(ctx, m))
 	}
 	slices.Sort(result.held)
 	result.held = result.held[:min(len(result.held), maxAttached)]
 	return result, errors.Join(errs...)
+}
+
+// removeOrphans deletes the copies of ProbeRuns that are gone on the master: their deletion may have met a cluster that
+// was away for too long.
+func (r *Reconciler) removeOrphans(ctx context.Context, m managed) error {
+	copies, err := m.metadataOf(ctx, "ProbeRun", client.MatchingLabels{kubeproberv1.ManagedByLabel: kubeproberv1.ManagedByMaster})
+	if err != nil {
+		return err
+	}
+	for name, copied := range copies {
+		origin := copied.GetAnnotations()[fleet.OriginAnnotation]
+		if origin == "" {
+			continue
+		}
+		run := &kubeproberv1.ProbeRun{}
+		err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.ProbeNamespace, Name: name}, run)
+		if err == nil && string(run.UID) == origin {
+			continue
+		}
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("reading ProbeRun %s: %w", name, err)
+		}
+		ctrl.LoggerFrom(ctx).Info("Deleting the copy of a ProbeRun that is gone", "ProbeRun", name)
+		if err := m.delete(ctx, copied); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // keys are the wanted.probesKey and wanted.extraKey of the last sync that left nothing to do.

@@ -95,7 +95,7 @@ func (r *Reconciler) removeCopy(ctx context.Context, run *kubeproberv1.ProbeRun,
 	}
 	copied := &kubeproberv1.ProbeRun{}
 	err = c.Get(ctx, client.ObjectKey{Namespace: cluster.Status.ProbeNamespace, Name: run.Name}, copied)
-	if apierrors.IsNotFound(err) || err == nil && copied.Annotations[originAnnotation] != string(run.UID) {
+	if apierrors.IsNotFound(err) || err == nil && copied.Annotations[fleet.OriginAnnotation] != string(run.UID) {
 		return nil
 	}
 	if err != nil {

@@ -21,10 +21,6 @@ import (
 	"github.com/kubeprober/kubeprober/master/internal/index"
 )
 
-// originAnnotation is on the copy of a run in the managed cluster and holds the UID of the master's ProbeRun: a copy
-// without it, or with another one, is somebody else's.
-const originAnnotation = kubeproberv1.GroupName + "/origin-uid"
-
 // advance hands the run over when that has not been done, and takes over what the managed cluster says of it.
 func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 	if s.status.Phase == "" {
@@ -44,7 +40,7 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 	case errors.Is(err, fleet.ErrNotConnected):
 		// The source of the fleet wakes us when the tunnel is back.
 		return nil
-	case err == nil && copied.Annotations[originAnnotation] == string(s.run.UID):
+	case err == nil && copied.Annotations[fleet.OriginAnnotation] == string(s.run.UID):
 		s.mirror(copied)
 		return nil
 	case err == nil && !accepted:
@@ -97,7 +93,7 @@ func (r *Reconciler) handOver(ctx context.Context, s *scope, c client.Client) er
 			Namespace:   s.cluster.Status.ProbeNamespace,
 			Name:        s.run.Name,
 			Labels:      map[string]string{kubeproberv1.ManagedByLabel: kubeproberv1.ManagedByMaster},
-			Annotations: map[string]string{originAnnotation: string(s.run.UID)},
+			Annotations: map[string]string{fleet.OriginAnnotation: string(s.run.UID)},
 		},
 		// The time to live is not handed over: the copy goes when the run of the master does, so that no result is lost.
 		Spec: kubeproberv1.ProbeRunSpec{Probes: probes},

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
+	"github.com/kubeprober/kubeprober/master/internal/fleet"
 	"github.com/kubeprober/kubeprober/master/internal/testenv"
 )
 
@@ -94,6 +95,20 @@ var _ = Describe("a ProbeRun", func() {
 		Expect(plane.Client.Delete(ctx, run)).To(Succeed())
 		Eventually(read).WithArguments(ctx, c.Namespace, run.Name).Should(HaveField("Name", BeEmpty()))
 		Eventually(get).WithArguments(ctx, run.Name).Should(HaveField("Name", BeEmpty()))
+	})
+
+	It("leaves no copy behind in a cluster that was away for too long", func(ctx SpecContext) {
+		c := newManaged(ctx)
+		for name, labels := range map[string]map[string]string{
+			"orphan": {kubeproberv1.ManagedByLabel: kubeproberv1.ManagedByMaster}, "own": nil,
+		} {
+			Expect(plane.Client.Create(ctx, &kubeproberv1.ProbeRun{ObjectMeta: metav1.ObjectMeta{
+				Namespace: c.Namespace, Name: name, Labels: labels, Annotations: map[string]string{fleet.OriginAnnotation: "a-run-of-old"},
+			}})).To(Succeed())
+		}
+		connect(ctx, c)
+		Eventually(read).WithArguments(ctx, c.Namespace, "orphan").Should(HaveField("Name", BeEmpty()))
+		Consistently(read).WithArguments(ctx, c.Namespace, "own").Should(HaveField("Name", "own"))
 	})
 
 	It("ends Incomplete when its copy is deleted in the managed cluster", func(ctx SpecContext) {
