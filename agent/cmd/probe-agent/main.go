@@ -12,6 +12,7 @@ import (
 	// The image has no time zone files, which cron expressions need.
 	_ "time/tzdata"
 
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/kubeprober/kubeprober/agent/internal/app"
@@ -39,6 +40,7 @@ func run() error {
 		return err
 	}
 	ctrl.SetLogger(log)
+	klog.SetLogger(log.WithName("client-go"))
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("finding the API server: %w", err)

@@ -11,19 +11,16 @@ import (
 
 	"github.com/go-logr/logr"
 	"go.uber.org/zap/zapcore"
-	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
-// NewLogger makes the log that the options ask for, and lets the Kubernetes libraries write to it.
+// NewLogger makes the log that the options ask for.
 func NewLogger(options *Options, w io.Writer) (logr.Logger, error) {
 	level, err := logLevel(options.LogLevel)
 	if err != nil {
 		return logr.Logger{}, err
 	}
-	log := zap.New(zap.WriteTo(w), zap.UseDevMode(options.Development), zap.Level(level), zap.StacktraceLevel(zapcore.PanicLevel))
-	klog.SetLogger(log.WithName("client-go"))
-	return log, nil
+	return zap.New(zap.WriteTo(w), zap.UseDevMode(options.Development), zap.Level(level), zap.StacktraceLevel(zapcore.PanicLevel)), nil
 }
 
 func logLevel(text string) (zapcore.Level, error) {

@@ -133,6 +133,7 @@ var _ = Describe("A one-time diagnosis", func() {
 		ns := newNamespace(ctx)
 		startAgent(ns)
 		short := createRun(ctx, ns, "short", kubeproberv1.ProbeRunSpec{TTLSecondsAfterFinished: ptr.To[int32](1)}, nil)
+		Eventually(func() bool { return apierrors.IsNotFound(api.Get(ctx, client.ObjectKeyFromObject(short), short)) }).Should(BeTrue())
 		managed := createRun(ctx, ns, "managed", kubeproberv1.ProbeRunSpec{}, map[string]string{
 			kubeproberv1.ManagedByLabel: kubeproberv1.ManagedByMaster,
 		})
@@ -143,7 +144,6 @@ var _ = Describe("A one-time diagnosis", func() {
 			list := &kubeproberv1.ProbeRunList{}
 			g.Expect(api.List(ctx, list, client.InNamespace(ns))).To(Succeed())
 			g.Expect(list.Items).To(HaveLen(kubeproberv1.MaxProbeRuns + 1))
-			g.Expect(apierrors.IsNotFound(api.Get(ctx, client.ObjectKeyFromObject(short), short))).To(BeTrue())
 		}).Should(Succeed())
 		Expect(api.Get(ctx, client.ObjectKeyFromObject(managed), managed)).To(Succeed())
 	})

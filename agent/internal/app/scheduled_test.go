@@ -4,7 +4,9 @@
 package app_test
 
 import (
+	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -196,6 +198,24 @@ var _ = Describe("A scheduled probe", func() {
 			}
 		}
 		Expect(failed).To(Equal(2))
+	})
+
+	It("loses none of many reports that come at once", func(ctx SpecContext) {
+		ns := newNamespace(ctx)
+		startAgent(ns)
+		createProbe(ctx, ns, "busy", everyMinutes(30))
+		job := theJob(ctx, ns, "busy")
+		const reports = 100
+		var group sync.WaitGroup
+		for i := range reports {
+			group.Go(func() {
+				defer GinkgoRecover()
+				code, text := post(job, results(fmt.Sprintf("checker-%d=PASS", i)))
+				Expect(code).To(Equal(http.StatusOK), text)
+			})
+		}
+		group.Wait()
+		Expect(outcomeOf(ctx, ns, "busy").Checkers).To(HaveLen(reports))
 	})
 
 	It("goes on where a stopped agent has left off, and loses nothing that was acknowledged", func(ctx SpecContext) {

@@ -4,6 +4,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -58,7 +59,7 @@ func (g Group) Start() time.Time {
 	return start
 }
 
-// Due and generation of the run.
+// Meta is what the first Job says of the run.
 func (g Group) Meta() run.Meta { return run.MetaOf(g.Jobs[0]) }
 
 // Finished tells whether Kubernetes is done with all Jobs of the run, and whether all of them succeeded.
@@ -107,7 +108,7 @@ func groupJobs(jobs []batchv1.Job) []Group {
 		}
 		groups[at].Jobs = append(groups[at].Jobs, &jobs[i])
 	}
-	slices.SortFunc(groups, func(a, b Group) int { return a.Start().Compare(b.Start()) })
+	slices.SortFunc(groups, func(a, b Group) int { return cmp.Or(a.Start().Compare(b.Start()), cmp.Compare(a.RunID, b.RunID)) })
 	return groups
 }
 

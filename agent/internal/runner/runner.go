@@ -6,6 +6,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -220,7 +221,8 @@ const (
 
 // Prune removes the Jobs and pods of finished runs, but for the newest. Only runs whose end is recorded may be given.
 func (r *Runner) Prune(ctx context.Context, groups []Group) error {
-	slices.SortFunc(groups, func(a, b Group) int { return b.Start().Compare(a.Start()) })
+	// One order for all workers: times are in whole seconds.
+	slices.SortFunc(groups, func(a, b Group) int { return cmp.Or(b.Start().Compare(a.Start()), cmp.Compare(b.RunID, a.RunID)) })
 	var succeeded, failed int
 	var errs []error
 	for _, g := range groups {

@@ -6,6 +6,7 @@
 package proberun
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -226,7 +227,10 @@ func (r *Reconciler) pruneRuns(ctx context.Context, namespace string) error {
 }
 
 func (r *Reconciler) keepNewest(ctx context.Context, runs []*kubeproberv1.ProbeRun, most int) error {
-	slices.SortFunc(runs, func(a, b *kubeproberv1.ProbeRun) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
+	// One order for all workers, whatever their caches hold: else each would find others to be the oldest.
+	slices.SortFunc(runs, func(a, b *kubeproberv1.ProbeRun) int {
+		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(b.Name, a.Name))
+	})
 	for _, old := range runs[min(most, len(runs)):] {
 		if err := r.delete(ctx, old, "newer ones are kept"); err != nil {
 			return err
