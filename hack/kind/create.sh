@@ -64,7 +64,7 @@ explain_failure() {
 	{
 		docker exec "$node" journalctl -u kubelet --no-pager -n 500
 		docker exec "$node" find /var/log/pods -name '*.log' -exec tail -n 50 {} +
-	} 2>/dev/null | grep -c 'inotify.*too many open files' >/dev/null || return 0
+	} 2>/dev/null | grep -c 'notify.*too many open files' >/dev/null || return 0
 	log "Cluster $name lacks inotify instances: all clusters of this machine share $(cat /proc/sys/fs/inotify/max_user_instances).
 Delete clusters that are not needed ('make demo-down'), or raise the limit: sysctl -w fs.inotify.max_user_instances=1024"
 }
