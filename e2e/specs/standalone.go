@@ -31,7 +31,6 @@ func Standalone(input func() Input) {
 	It("leaves nothing behind when it is undeployed", func(ctx SpecContext) {
 		in := input()
 		Expect(in.Spare.Undeploy(ctx, "probe-agent-standalone")).To(Succeed())
-		Expect(in.Spare.Kubectl("get", "namespaces", "-o", "name").Succeed(ctx)).NotTo(ContainSubstring("kubeprober"))
-		Expect(in.Spare.Kubectl("get", "crds,clusterroles,clusterrolebindings", "-o", "name").Succeed(ctx)).NotTo(MatchRegexp("(?i)kubeprober|probe-agent"))
+		expectNothingLeft(ctx, in.Spare)
 	})
 }
