@@ -70,6 +70,7 @@ var _ = Describe("Kubeprober", Ordered, ContinueOnFailure, func() {
 	Context("installs", func() { specs.Install(input) })
 	Context("walkthrough", func() { specs.Walkthrough(input) })
 	Context("credentials", func() { specs.Security(input) })
+	Context("the account of checkers", func() { specs.Worker(input) })
 	Context("gateway", func() { specs.Gateway(input) })
 	Context("master address", func() { specs.MasterAddress(input) })
 	Context("attachment", func() { specs.Attachment(input) })
@@ -78,4 +79,5 @@ var _ = Describe("Kubeprober", Ordered, ContinueOnFailure, func() {
 	Context("standalone", func() { specs.Standalone(input) })
 	Context("identity", func() { specs.Identity(input) })
 	Context("deletion", func() { specs.Deletion(input) })
+	Context("uninstalls", func() { specs.Uninstall(input) })
 })
