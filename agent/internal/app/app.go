@@ -27,8 +27,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
-
 	"github.com/kubeprober/kubeprober/agent/internal/capability"
 	"github.com/kubeprober/kubeprober/agent/internal/controller/probe"
 	"github.com/kubeprober/kubeprober/agent/internal/controller/proberun"
@@ -37,6 +35,7 @@ import (
 	"github.com/kubeprober/kubeprober/agent/internal/receiver"
 	"github.com/kubeprober/kubeprober/agent/internal/record"
 	"github.com/kubeprober/kubeprober/agent/internal/runner"
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
 
 const leaderElectionID = "probe-agent." + kubeproberv1.GroupName

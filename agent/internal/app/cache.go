@@ -12,9 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
-
 	"github.com/kubeprober/kubeprober/agent/internal/heartbeat"
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
 
 // cacheOptions keep the cache to what the agent reads: one namespace, the Jobs and pods of runs, and of these and of nodes only

@@ -25,11 +25,10 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/kubeprober/kubeprober/apis/report"
-	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
-
 	"github.com/kubeprober/kubeprober/agent/internal/app"
 	"github.com/kubeprober/kubeprober/agent/internal/run"
+	"github.com/kubeprober/kubeprober/apis/report"
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
 
 // agentUnderTest is an agent that runs in this process against the API server of the suite.

@@ -18,10 +18,9 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/kubeprober/kubeprober/agent/internal/app"
 	"github.com/kubeprober/kubeprober/apis/heartbeat"
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
-
-	"github.com/kubeprober/kubeprober/agent/internal/app"
 )
 
 func createRun(ctx SpecContext, namespace, name string, spec kubeproberv1.ProbeRunSpec, labels map[string]string) *kubeproberv1.ProbeRun {

@@ -18,10 +18,9 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/kubeprober/kubeprober/agent/internal/run"
 	"github.com/kubeprober/kubeprober/apis/report"
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
-
-	"github.com/kubeprober/kubeprober/agent/internal/run"
 )
 
 var _ = Describe("A scheduled probe", func() {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -20,11 +21,10 @@ import (
 	"golang.org/x/net/netutil"
 	"k8s.io/utils/clock"
 
-	"github.com/kubeprober/kubeprober/apis/report"
-
 	"github.com/kubeprober/kubeprober/agent/internal/capability"
 	"github.com/kubeprober/kubeprober/agent/internal/record"
 	"github.com/kubeprober/kubeprober/agent/internal/runner"
+	"github.com/kubeprober/kubeprober/apis/report"
 )
 
 // Bounds of what checkers may ask of the receiver.
@@ -112,7 +112,9 @@ func (r *Receiver) Start(ctx context.Context) error {
 	if err != nil {
 		err = errors.Join(fmt.Errorf("finishing reports: %w", err), server.Close())
 	}
-	<-failed
+	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, fmt.Errorf("serving reports: %w", served))
+	}
 	return err
 }
 
@@ -200,6 +202,6 @@ func answer(w http.ResponseWriter, code int, message string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
-	// A checker that is gone before it has the answer sends its report again.
-	_, _ = fmt.Fprintln(w, message)
+	// A checker that is gone before it has the answer sends its report again. The answer is plain text that no browser guesses at.
+	_, _ = io.WriteString(w, message+"\n") //nolint:gosec // text/plain with nosniff is no place for a script
 }

@@ -22,10 +22,9 @@ import (
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
-	"github.com/kubeprober/kubeprober/apis/report"
-
 	"github.com/kubeprober/kubeprober/agent/internal/capability"
 	"github.com/kubeprober/kubeprober/agent/internal/record"
+	"github.com/kubeprober/kubeprober/apis/report"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -290,7 +289,9 @@ func TestASlowReportIsCutOffWithoutHoldingUpOthers(t *testing.T) {
 	go func() { served <- server.Serve(listener) }()
 	defer func() {
 		_ = server.Close()
-		<-served
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("serving: %v", err)
+		}
 	}()
 	alive := claims
 	alive.Deadline = time.Now().Add(time.Hour).Unix()

@@ -27,8 +27,14 @@ func TestOnlyTheThresholdTurnsTheStatusToError(t *testing.T) {
 		want   kubeproberv1.CheckerStatus
 		errors int32
 	}{
-		{"r1", "ERROR", "WARN", 1}, {"r1", "ERROR", "WARN", 1}, {"r2", "ERROR", "WARN", 2}, {"r3", "ERROR", "ERROR", 3}, {"r4", "ERROR", "ERROR", 4},
-		{"r5", "PASS", "PASS", 0}, {"r6", "ERROR", "WARN", 1}, {"r7", "WARN", "WARN", 0},
+		{"r1", "ERROR", "WARN", 1},
+		{"r1", "ERROR", "WARN", 1},
+		{"r2", "ERROR", "WARN", 2},
+		{"r3", "ERROR", "ERROR", 3},
+		{"r4", "ERROR", "ERROR", 4},
+		{"r5", "PASS", "PASS", 0},
+		{"r6", "ERROR", "WARN", 1},
+		{"r7", "WARN", "WARN", 0},
 	}
 	for i, step := range steps {
 		results = merge(results, step.run, "", []report.Checker{checker("a", step.said, "m")}, 3, now)

@@ -7,10 +7,9 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	schedulinghelper "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 	"k8s.io/klog/v2"
-
-	schedulinghelper "k8s.io/component-helpers/scheduling/corev1"
 )
 
 // MaxNodes bounds the nodes that one run goes to.

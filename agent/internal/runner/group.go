@@ -17,9 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
-
 	"github.com/kubeprober/kubeprober/agent/internal/run"
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
 
 // ownerIndex finds Jobs and pods by the UID of the object that controls them.

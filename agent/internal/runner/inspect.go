@@ -17,10 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/kubeprober/kubeprober/apis/report"
-
 	"github.com/kubeprober/kubeprober/agent/internal/record"
 	"github.com/kubeprober/kubeprober/agent/internal/run"
+	"github.com/kubeprober/kubeprober/apis/report"
 )
 
 // Bounds of the log lines that explain a run.

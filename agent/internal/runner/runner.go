@@ -22,11 +22,10 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
-
 	"github.com/kubeprober/kubeprober/agent/internal/capability"
 	"github.com/kubeprober/kubeprober/agent/internal/record"
 	"github.com/kubeprober/kubeprober/agent/internal/run"
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
 
 const (

@@ -184,7 +184,8 @@ func (t intervalTimes) latest(now time.Time) time.Time {
 	if now.Before(t.first) {
 		return time.Time{}
 	}
-	return t.first.Add(now.Sub(t.first) / t.interval * t.interval)
+	since := now.Sub(t.first)
+	return t.first.Add(since - since%t.interval)
 }
 
 func (t intervalTimes) after(now time.Time) time.Time {

@@ -23,11 +23,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
-
 	"github.com/kubeprober/kubeprober/agent/internal/record"
 	"github.com/kubeprober/kubeprober/agent/internal/runner"
 	"github.com/kubeprober/kubeprober/agent/internal/schedule"
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
 
 const (

@@ -15,12 +15,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
-
 	"github.com/kubeprober/kubeprober/agent/internal/record"
 	"github.com/kubeprober/kubeprober/agent/internal/run"
 	"github.com/kubeprober/kubeprober/agent/internal/runner"
 	"github.com/kubeprober/kubeprober/agent/internal/schedule"
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
 
 // observe reads what is known of the past. A Job counts as much as the status: the agent may have stopped between making the
@@ -159,7 +158,7 @@ func (r *Reconciler) decide(_ context.Context, s *scope) error {
 	now := r.Clock.Now()
 	policy := &s.probe.Spec.Policy
 	offset := schedule.Offset(r.ClusterUID, s.probe.Namespace, s.probe.Name, policy.Spread())
-	// A policy that cannot be followed is no error of ours: a change of the Probe wakes us.
+	// A policy that cannot be followed is no error of ours: the condition tells of it, and a change of the Probe wakes us.
 	s.plan, s.invalid = schedule.Decide(policy, s.history, offset, now)
 	if s.invalid == nil && !s.plan.Next.IsZero() {
 		s.wakeWithin(s.plan.Next.Sub(now))
@@ -167,29 +166,31 @@ func (r *Reconciler) decide(_ context.Context, s *scope) error {
 	return nil
 }
 
-// start makes the run that is due, unless another is under way: that one wakes us when it ends. A run whose making was cut
-// short is completed.
-func (r *Reconciler) start(ctx context.Context, s *scope) error {
-	due, key := s.plan.Due, s.plan.Key
-	if s.active != nil {
-		if len(s.active.Jobs) == 0 || !s.cutShort() {
-			return nil
-		}
-		due, key = s.active.Meta().Due, ""
-	} else if s.invalid != nil || !s.plan.IsDue() {
-		return nil
-	}
-	policy := &s.probe.Spec.Policy
+// nextRun is the run to make now: the one that is due, unless another is under way, or one whose making was cut short. It is nil
+// when there is none.
+func (r *Reconciler) nextRun(s *scope) *run.Run {
 	one := &run.Run{
 		Namespace: s.probe.Namespace, Probe: s.probe.Name, Owner: record.OwnerReference(s.probe, "Probe"), Spec: &s.probe.Spec,
-		Generation: s.probe.Generation, Due: due, Deadline: r.Clock.Now().Add(policy.Timeout()),
+		Generation: s.probe.Generation, Due: s.plan.Due, Deadline: r.Clock.Now().Add(s.probe.Spec.Policy.Timeout()),
 	}
-	if key != "" {
-		one.ID = run.ID(s.probe.Name, string(s.probe.UID), key)
-	} else {
-		one.ID = s.active.RunID
+	switch {
+	case s.active != nil && len(s.active.Jobs) > 0 && s.cutShort():
+		one.ID, one.Due = s.active.RunID, s.active.Meta().Due
+	case s.active == nil && s.invalid == nil && s.plan.IsDue():
+		one.ID = run.ID(s.probe.Name, string(s.probe.UID), s.plan.Key)
+	default:
+		return nil
 	}
-	log.FromContext(ctx).Info("Starting run", "run", one.ID, "due", due)
+	return one
+}
+
+// start makes the next run. While another is under way it does not: that one wakes us when it ends.
+func (r *Reconciler) start(ctx context.Context, s *scope) error {
+	one := r.nextRun(s)
+	if one == nil {
+		return nil
+	}
+	log.FromContext(ctx).Info("Starting run", "run", one.ID, "due", one.Due)
 	if err := r.Store.Prepare(ctx, runner.RefOf(one)); errors.Is(err, record.ErrRunOver) {
 		return nil
 	} else if err != nil {
@@ -200,12 +201,12 @@ func (r *Reconciler) start(ctx context.Context, s *scope) error {
 	if errors.As(err, &refused) {
 		now := r.Clock.Now()
 		ending := &record.Ending{Start: now, End: now, Nodes: []string{""}, Gaps: []record.Gap{refused.Gap}}
-		err = r.finish(ctx, s, one.ID, due, ending)
+		err = r.finish(ctx, s, one.ID, one.Due, ending)
 	}
 	if err != nil {
 		return err
 	}
-	s.history.LastRun, s.history.LastGeneration = due, s.probe.Generation
+	s.history.LastRun, s.history.LastGeneration = one.Due, s.probe.Generation
 	s.plan.Due, s.plan.Key = time.Time{}, ""
 	if s.plan.Next.IsZero() && s.invalid == nil {
 		s.plan.State = kubeproberv1.ProbeCompletedReason

@@ -14,11 +14,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
-
 	"github.com/kubeprober/kubeprober/agent/internal/record"
 	"github.com/kubeprober/kubeprober/agent/internal/run"
 	"github.com/kubeprober/kubeprober/agent/internal/runner"
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
 
 // advance takes one probe of a diagnosis one step further, and says after how long to look at it again.

@@ -25,10 +25,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
-
 	"github.com/kubeprober/kubeprober/agent/internal/record"
 	"github.com/kubeprober/kubeprober/agent/internal/runner"
+	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
 
 const (
