@@ -173,7 +173,7 @@ func (m *master) setupControllers(context.Context) error {
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&cluster.Reconciler{
 			Client: m.mgr.GetClient(), Fleet: m.fleet, Beats: m.beats, Events: recorder,
-			ProbeNamespace: m.options.ProbeNamespace, Concurrency: m.options.Concurrency,
+			Release: m.binder.Release, ProbeNamespace: m.options.ProbeNamespace, Concurrency: m.options.Concurrency,
 		},
 		&probe.Reconciler{Client: m.mgr.GetClient(), ProbeNamespace: m.options.ProbeNamespace},
 		&proberun.Reconciler{

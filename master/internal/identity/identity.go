@@ -8,11 +8,13 @@ package identity
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/lru"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -29,6 +31,9 @@ const (
 	attempts = 5
 	// maxConflicts bounds the conflicts that are remembered so that each is told only once.
 	maxConflicts = 4096
+	// pause is for how long a name is not registered anew after its Cluster was deleted. An agent that still runs is back
+	// within a tenth of a second, and whoever waits for the deletion, as kubectl does, would wait for the new Cluster to go.
+	pause = 3 * time.Second
 )
 
 // Binder is the hub's Binder: it keeps the binding in status.identity of the Cluster, which it creates at first contact.
@@ -37,13 +42,21 @@ type Binder struct {
 	live   client.Reader
 	events events.EventRecorder
 	told   *lru.Cache
+	// released holds the names whose Clusters were deleted a moment ago.
+	released *cache.LRUExpireCache
 }
 
 // NewBinder returns a Binder that reads Clusters from c, which may be a cache, and from live before it decides anything
 // that the cache does not confirm.
 func NewBinder(c client.Client, live client.Reader, recorder events.EventRecorder) *Binder {
-	return &Binder{client: c, live: live, events: recorder, told: lru.New(maxConflicts)}
+	return &Binder{
+		client: c, live: live, events: recorder,
+		told: lru.New(maxConflicts), released: cache.NewLRUExpireCache(maxConflicts),
+	}
 }
+
+// Release tells that the Cluster of this name is about to go: its name is registered anew only after a pause.
+func (b *Binder) Release(cluster string) { b.released.Add(cluster, nil, pause) }
 
 // Bind lets an agent in when its cluster is the one that the name is bound to, or the first to present it. The error is
 // hub.ErrRefused when it is neither.
@@ -66,6 +79,9 @@ func (b *Binder) bind(ctx context.Context, id hub.Identity) error {
 	cluster := &kubeproberv1.Cluster{}
 	err := b.live.Get(ctx, client.ObjectKey{Name: id.Cluster}, cluster)
 	if apierrors.IsNotFound(err) {
+		if _, recent := b.released.Get(id.Cluster); recent {
+			return fmt.Errorf("registering cluster %s anew: its Cluster was deleted less than %s ago", id.Cluster, pause)
+		}
 		cluster = &kubeproberv1.Cluster{ObjectMeta: metav1.ObjectMeta{Name: id.Cluster}}
 		if err = b.client.Create(ctx, cluster, client.FieldOwner(fieldOwner)); err == nil {
 			logf.FromContext(ctx).Info("Created Cluster at first contact", "Cluster", id.Cluster, "remoteAddr", id.RemoteAddr)

@@ -42,12 +42,14 @@ const (
 	maxBackoff = 2 * time.Minute
 )
 
-// Reconciler reconciles Clusters. All fields but the times are required.
+// Reconciler reconciles Clusters. All fields but the times and Release are required.
 type Reconciler struct {
 	Client client.Client
 	Fleet  *fleet.Fleet
 	Beats  *heartbeat.Store
 	Events events.EventRecorder
+	// Release is told the name of a deleted Cluster just before that is let go.
+	Release func(cluster string)
 	// ProbeNamespace holds the Probes and ProbeRuns of the master.
 	ProbeNamespace string
 	// Concurrency is how many Clusters are reconciled at once. Default 32.

@@ -39,6 +39,9 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, cluster *kubeproberv1.
 	default:
 		return reconcile.Result{}, err
 	}
+	if r.Release != nil {
+		r.Release(cluster.Name)
+	}
 	if err := r.removeFinalizer(ctx, cluster); err != nil {
 		return reconcile.Result{}, err
 	}
