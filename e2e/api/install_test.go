@@ -17,7 +17,7 @@ import (
 
 func (s *server) kubectl(args ...string) (string, error) {
 	kubectl := filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl")
-	command := exec.Command(kubectl, append([]string{"--kubeconfig", s.kubeconfig}, args...)...) //nolint:gosec // The arguments are those of the tests.
+	command := exec.Command(kubectl, append([]string{"--kubeconfig", s.kubeconfig}, args...)...)
 	output, err := command.CombinedOutput()
 	if err != nil {
 		return string(output), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, output)

@@ -25,7 +25,8 @@ type server struct {
 	kubeconfig string
 }
 
-var started *server //nolint:gochecknoglobals // TestMain has no other way to hand it to the tests.
+// TestMain has no other way to hand it to the tests.
+var started *server
 
 func TestMain(m *testing.M) {
 	code, err := run(m)
