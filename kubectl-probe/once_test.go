@@ -112,6 +112,18 @@ func TestOnceWaitsForTheRunAndShowsItsResults(t *testing.T) {
 	}
 }
 
+func TestOnceRunsAProbeThatIsNotAttached(t *testing.T) {
+	cluster(t, "erda-cloud", "k8s")
+	probe(t, "default", "host")
+	wait := perform(t, "default", ending(kubeproberv1.RunSucceeded, "host", checker("disk", kubeproberv1.CheckerPass, "12% used")))
+	got := viaFront().run(t, "once", "-c", "erda-cloud", "-p", "host")
+	made := wait()
+	got.expect(t, 0, []string{"host", "disk", "PASS"}, nil)
+	if len(made.Spec.Probes) != 1 || made.Spec.Probes[0].Name != "host" {
+		t.Errorf("the run names other probes: %+v", made.Spec.Probes)
+	}
+}
+
 func TestOnceEndsWithTheCodeOfTheResults(t *testing.T) {
 	cluster(t, "erda-cloud", "k8s")
 	for _, tc := range []struct {
@@ -156,7 +168,8 @@ func TestOnceRefusesWhatCannotRun(t *testing.T) {
 		{"an empty name", []string{"-c", ""}, 2, []string{"not the name of a cluster"}},
 		{"a disconnected cluster", []string{"-c", "edge-17"}, 5, []string{`cluster "edge-17" is disconnected (last heartbeat 30h ago)`}},
 		{"a cluster without probes", []string{"-c", "bare"}, 1, []string{`no probes are attached to cluster "bare"`, "kubectl label cluster bare probe/NAME=true"}},
-		{"a probe that is not attached", []string{"-c", "erda-cloud", "-p", "k9s"}, 1, []string{`probe "k9s" is not attached to cluster "erda-cloud"; attached: host, k8s`}},
+		{"a probe that does not exist", []string{"-c", "erda-cloud", "-p", "k8s,k9s"}, 1, []string{`probe "k9s" not found in namespace default; attached to cluster "erda-cloud": host, k8s`, "kubectl get probe -n default"}},
+		{"an unknown probe for a cluster without probes", []string{"-c", "bare", "-p", "k9s"}, 1, []string{`attached to cluster "bare": none`}},
 		{"a name that is none", []string{"-c", "erda-cloud", "-p", "a b"}, 2, []string{`"a b" is not the name of a probe`}},
 		{"a negative timeout", []string{"-c", "erda-cloud", "--timeout", "-1s"}, 2, []string{"negative"}},
 		{"a cluster of its own without probes", nil, 1, []string{"there are no probes in namespace kubeprober"}},

@@ -4,10 +4,13 @@
 package fleet
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
@@ -56,6 +59,33 @@ func (f *Flags) CheckProbes(cluster string, wanted, have []string) error {
 		}
 		refused := exit.New(exit.General, "probe %q is not attached to cluster %q; %s", name, cluster, inventory("attached:", have))
 		return refused.Then(f.Kubectl("label", "cluster", cluster, kubeproberv1.AttachLabel(name)+"="+kubeproberv1.AttachLabelValue))
+	}
+	return nil
+}
+
+// CheckRun refuses a one-time diagnosis of a cluster by probes that the master does not have, or by none. A probe that is
+// not attached may be run: attaching is about schedules.
+func (f *Fleet) CheckRun(ctx context.Context, cluster *kubeproberv1.Cluster, wanted []string) error {
+	attached := Attached(cluster)
+	if len(wanted) == 0 && len(attached) == 0 {
+		return f.flags.NoProbes(cluster.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	for _, name := range wanted {
+		if slices.Contains(attached, name) {
+			continue
+		}
+		probe := call{resource: "probes", namespace: f.flags.ProbeNamespace, name: name}
+		err := f.client.get(ctx, probe, &kubeproberv1.Probe{})
+		if apierrors.IsNotFound(err) && namesObject(err) {
+			return exit.New(exit.General, "probe %q not found in namespace %s; attached to cluster %q: %s",
+				name, f.flags.ProbeNamespace, cluster.Name, cmp.Or(strings.Join(attached, ", "), "none")).
+				Then(f.flags.Kubectl("get", "probe", "-n", f.flags.ProbeNamespace))
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

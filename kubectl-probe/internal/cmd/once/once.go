@@ -78,7 +78,7 @@ func New(flags *fleet.Flags, streams genericiooptions.IOStreams) *cobra.Command 
 		},
 	}
 	cmd.Flags().StringVarP(&o.cluster, "cluster", "c", "", "Cluster to diagnose. Without it: the cluster of the current context.")
-	cmd.Flags().StringSliceVarP(&o.probes, "probes", "p", nil, "Probes to run. Without it: all that are attached.")
+	cmd.Flags().StringSliceVarP(&o.probes, "probes", "p", nil, "Probes to run, attached or not. Without it: all that are attached.")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", o.timeout, "How long to wait for the run; 0 waits for ever.")
 	cmd.Flags().BoolVar(&o.wait, "wait", o.wait, "Wait for the run and show its results.")
 	cmd.Flags().StringVar(&o.failOn, "fail-on", o.failOn,
@@ -119,24 +119,27 @@ func (o *Options) Complete(ctx context.Context) error {
 	if o.fleet, err = o.flags.Open(o.ErrOut); err != nil {
 		return err
 	}
-	var have []string
 	if o.cluster == "" {
-		probes, err := o.fleet.LocalProbes(ctx)
-		if err != nil {
-			return err
-		}
-		for i := range probes {
-			have = append(have, probes[i].Name)
-		}
-	} else {
-		cluster, err := o.fleet.Cluster(ctx, o.cluster)
-		if err != nil {
-			return err
-		}
-		if err := fleet.Connected(cluster); err != nil {
-			return err
-		}
-		have = fleet.Attached(cluster)
+		return o.checkLocal(ctx)
+	}
+	cluster, err := o.fleet.Cluster(ctx, o.cluster)
+	if err != nil {
+		return err
+	}
+	if err := fleet.Connected(cluster); err != nil {
+		return err
+	}
+	return o.fleet.CheckRun(ctx, cluster, o.probes)
+}
+
+func (o *Options) checkLocal(ctx context.Context) error {
+	probes, err := o.fleet.LocalProbes(ctx)
+	if err != nil {
+		return err
+	}
+	have := make([]string, 0, len(probes))
+	for i := range probes {
+		have = append(have, probes[i].Name)
 	}
 	if len(have) == 0 {
 		return o.flags.NoProbes(o.cluster)
