@@ -95,6 +95,8 @@ const (
 	ProbeRunDisconnectedReason = "Disconnected"
 	// ProbeRunNameTakenReason surfaces when the managed cluster holds another run of the same ID.
 	ProbeRunNameTakenReason = "NameTaken"
+	// ProbeRunSpecNotAllowedReason surfaces when the run was given up because it brings a probe's spec of its own.
+	ProbeRunSpecNotAllowedReason = "SpecNotAllowed"
 	// ProbeRunExpiredReason surfaces when a run was given up because its deadline passed.
 	ProbeRunExpiredReason = "Expired"
 	// ProbeRunInProgressReason surfaces while probes run.

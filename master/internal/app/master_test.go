@@ -84,6 +84,29 @@ var _ = Describe("webhooks", func() {
 		Expect(plane.Client.Create(ctx, run)).To(MatchError(ContainSubstring("name the Cluster to diagnose")))
 	})
 
+	It("refuse a ProbeRun that brings a spec of its own, from the start or later", func(ctx SpecContext) {
+		spec := testenv.Probe("default", "smuggled").Spec
+		run := &kubeproberv1.ProbeRun{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "2"},
+			Spec:       kubeproberv1.ProbeRunSpec{ClusterName: "nowhere", Probes: []kubeproberv1.RunProbe{{Name: "smuggled", Spec: &spec}}},
+		}
+		Expect(plane.Client.Create(ctx, run)).To(MatchError(ContainSubstring("create a Probe and name it")))
+		run.Spec.Probes[0].Spec = nil
+		Expect(plane.Client.Create(ctx, run)).To(Succeed())
+		before := run.DeepCopy()
+		run.Spec.Probes[0].Spec = &spec
+		Expect(plane.Client.Patch(ctx, run, client.MergeFrom(before))).To(MatchError(ContainSubstring("create a Probe and name it")))
+		Expect(plane.Client.Delete(ctx, before)).To(Succeed())
+	})
+
+	It("are not all that keeps editors of a namespace from the fleet: edit and admin do not include writing", func(ctx SpecContext) {
+		role := &rbacv1.ClusterRole{}
+		Expect(plane.Client.Get(ctx, types.NamespacedName{Name: "kubeprober-editor"}, role)).To(Succeed())
+		for label := range role.Labels {
+			Expect(label).NotTo(HavePrefix("rbac.authorization.k8s.io/aggregate-to-"))
+		}
+	})
+
 	It("refuse to delete an attached Probe, name the clusters and what to do", func(ctx SpecContext) {
 		probe := testenv.Probe("default", "attached")
 		Expect(plane.Client.Create(ctx, probe)).To(Succeed())

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package webhook refuses what the rules of the CRDs cannot: deleting a Probe that is attached, schedules that are no
-// cron expressions, reserved variables, and ProbeRuns that name no cluster. It judges only the master's own namespace of
+// cron expressions, reserved variables, and ProbeRuns that name no cluster or bring specs of their own. It judges only the master's own namespace of
 // Probes, so that the copies of a managed cluster are left alone even when that is the master cluster itself.
 package webhook
 
@@ -16,6 +16,7 @@ import (
 	_ "time/tzdata"
 
 	"github.com/robfig/cron/v3"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -150,20 +151,50 @@ func validateConfigs(path *field.Path, configs []kubeproberv1.ProbeConfig) field
 
 type probeRuns struct{ namespace string }
 
-// ValidateCreate refuses a ProbeRun of the master that names no cluster. Whether the cluster exists is told by the run's
-// conditions, so that objects may be applied in any order.
+// ValidateCreate refuses a ProbeRun of the master that names no cluster, or brings specs of its own. Whether the cluster
+// exists is told by the run's conditions, so that objects may be applied in any order.
 func (v *probeRuns) ValidateCreate(_ context.Context, run *kubeproberv1.ProbeRun) (admission.Warnings, error) {
-	if run.Namespace != v.namespace || run.Spec.ClusterName != "" {
+	if run.Namespace != v.namespace {
 		return nil, nil
 	}
-	return nil, apierrors.NewInvalid(kubeproberv1.GroupVersion.WithKind("ProbeRun").GroupKind(), run.Name, field.ErrorList{
-		field.Required(field.NewPath("spec", "clusterName"), "name the Cluster to diagnose; \"kubectl get clusters\" lists them"),
-	})
+	var problems field.ErrorList
+	if run.Spec.ClusterName == "" {
+		problems = append(problems, field.Required(field.NewPath("spec", "clusterName"),
+			"name the Cluster to diagnose; \"kubectl get clusters\" lists them"))
+	}
+	return nil, invalidRun(run, append(problems, validateRunProbes(run.Spec.Probes, nil)...))
 }
 
-// ValidateUpdate allows what the rules of the CRD allow.
-func (v *probeRuns) ValidateUpdate(context.Context, *kubeproberv1.ProbeRun, *kubeproberv1.ProbeRun) (admission.Warnings, error) {
-	return nil, nil
+// ValidateUpdate refuses specs that were not there before; the rules of the CRD keep the rest as it is. Those that slipped
+// through may stay, since their run has to be finished and its finalizer has to come off.
+func (v *probeRuns) ValidateUpdate(_ context.Context, old, run *kubeproberv1.ProbeRun) (admission.Warnings, error) {
+	if run.Namespace != v.namespace || !run.DeletionTimestamp.IsZero() {
+		return nil, nil
+	}
+	return nil, invalidRun(run, validateRunProbes(run.Spec.Probes, old.Spec.Probes))
+}
+
+// validateRunProbes refuses specs that old does not have.
+func validateRunProbes(probes, old []kubeproberv1.RunProbe) field.ErrorList {
+	had := make(map[string]*kubeproberv1.ProbeSpec, len(old))
+	for _, probe := range old {
+		had[probe.Name] = probe.Spec
+	}
+	var problems field.ErrorList
+	for i, probe := range probes {
+		if probe.Spec != nil && !equality.Semantic.DeepEqual(probe.Spec, had[probe.Name]) {
+			problems = append(problems, field.Forbidden(field.NewPath("spec", "probes").Index(i).Child("spec"),
+				"a run of the master names Probes: create a Probe and name it"))
+		}
+	}
+	return problems
+}
+
+func invalidRun(run *kubeproberv1.ProbeRun, problems field.ErrorList) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	return apierrors.NewInvalid(kubeproberv1.GroupVersion.WithKind("ProbeRun").GroupKind(), run.Name, problems)
 }
 
 // ValidateDelete allows every deletion.

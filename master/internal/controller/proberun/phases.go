@@ -27,6 +27,10 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 		s.status.Phase = kubeproberv1.RunPending
 	}
 	accepted := s.accepted()
+	if name, ok := s.inlineSpec(); ok && !accepted {
+		s.refuse(name)
+		return nil
+	}
 	c, waits, err := r.reach(s)
 	if err != nil || c == nil {
 		if !accepted {
@@ -54,6 +58,24 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 	default:
 		return fmt.Errorf("reading ProbeRun %s of cluster %s: %w", s.run.Name, s.cluster.Name, err)
 	}
+}
+
+// inlineSpec names a probe for which the run brings a spec of its own. The webhook refuses such runs, but it cannot while
+// the master is down.
+func (s *scope) inlineSpec() (name string, ok bool) {
+	for _, probe := range s.run.Spec.Probes {
+		if probe.Spec != nil {
+			return probe.Name, true
+		}
+	}
+	return "", false
+}
+
+// refuse ends a run that brings its own spec: what runs in managed clusters is decided by who may write Probes.
+func (s *scope) refuse(name string) {
+	message := fmt.Sprintf("spec.probes names %s with a spec of its own, which the master does not hand over: create a Probe, and a ProbeRun that names it", name)
+	s.setCondition(kubeproberv1.ProbeRunAcceptedCondition, metav1.ConditionFalse, kubeproberv1.ProbeRunSpecNotAllowedReason, message)
+	s.giveUp(kubeproberv1.ProbeRunSpecNotAllowedReason, message)
 }
 
 type waiting struct{ reason, message string }
@@ -123,18 +145,16 @@ func (r *Reconciler) resolve(ctx context.Context, s *scope) ([]kubeproberv1.RunP
 	var probes []kubeproberv1.RunProbe
 	var missing []string
 	for _, want := range named {
-		if want.Spec == nil {
-			probe := &kubeproberv1.Probe{}
-			err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.ProbeNamespace, Name: want.Name}, probe)
-			if apierrors.IsNotFound(err) {
-				missing = append(missing, want.Name)
-				continue
-			}
-			if err != nil {
-				return nil, waiting{}, fmt.Errorf("reading Probe %s: %w", want.Name, err)
-			}
-			want.Spec = &probe.Spec
+		probe := &kubeproberv1.Probe{}
+		err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.ProbeNamespace, Name: want.Name}, probe)
+		if apierrors.IsNotFound(err) {
+			missing = append(missing, want.Name)
+			continue
 		}
+		if err != nil {
+			return nil, waiting{}, fmt.Errorf("reading Probe %s: %w", want.Name, err)
+		}
+		want.Spec = &probe.Spec
 		if probes = append(probes, want); len(probes) == kubeproberv1.MaxRunProbes {
 			break
 		}

@@ -74,6 +74,20 @@ var _ = Describe("a ProbeRun", func() {
 		Eventually(accepted).WithArguments(ctx, without.Name).Should(Equal("True HandedOver"))
 	})
 
+	It("that brings a spec of its own is finished and never handed over", func(ctx SpecContext) {
+		c := connected(ctx)
+		createProbe(ctx, "honest")
+		run := createRun(ctx, c.Name, func(r *kubeproberv1.ProbeRun) {
+			spec := testenv.Probe(testenv.ProbeNamespace, "smuggled").Spec
+			r.Spec.Probes = append(r.Spec.Probes, kubeproberv1.RunProbe{Name: "smuggled", Spec: &spec})
+		}, "honest")
+		Eventually(accepted).WithArguments(ctx, run.Name).Should(Equal("False SpecNotAllowed"))
+		Eventually(get).WithArguments(ctx, run.Name).Should(And(
+			HaveField("Status.Phase", kubeproberv1.RunIncomplete), HaveField("Status.FinishTime", Not(BeNil())),
+			HaveField("Status.Conditions", ContainElement(HaveField("Message", ContainSubstring("names smuggled with a spec of its own"))))))
+		Consistently(read).WithArguments(ctx, c.Namespace, run.Name).Should(HaveField("Name", BeEmpty()))
+	})
+
 	It("does not take over another run of its name", func(ctx SpecContext) {
 		c := connected(ctx)
 		createProbe(ctx, "taken")
