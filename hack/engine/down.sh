@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Stops the Docker engine that up.sh started, and no other. Its images and volumes stay.
+# Stops the Docker engine that up.sh started, and no other. Its images, volumes and networks stay; up.sh's rule for the
+# clusters' network goes.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 source "$root/hack/engine/state.sh"
@@ -18,6 +19,7 @@ stop() {
 		done
 	fi
 	rm -f "$engine/dockerd.pid"
+	allow_way_out
 }
 
 with_lock engine stop

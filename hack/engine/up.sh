@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Ensures a usable Docker engine. A reachable one is used as it is. Otherwise, as root on Debian, docker.io is installed
 # and a dockerd is started that outlives this script (down.sh stops it). Elsewhere it says what to install.
-# Without a container registry it also makes kind's network such that nothing leaves the machine.
+# It also makes the clusters' network; without a container registry such that nothing leaves the machine.
 # Safe to call at any time, also by several makes at once.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 source "$root/hack/engine/state.sh"
+source "$root/hack/kind/kind.sh"
 
 reachable() { timeout 20 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
@@ -85,19 +86,30 @@ ensure_engine() {
 	start
 }
 
-# Clusters made without a registry have all they need: their network gets no way out, and says so at once.
+# ensure_network makes the network of our clusters. Those made without a registry have all they need: their network gets no
+# way out, and says so at once. Networks that others made are left alone.
 ensure_network() {
-	! registry_reachable || return 0
-	docker network inspect kind >/dev/null 2>&1 || docker network create kind --driver bridge \
-		--opt com.docker.network.bridge.enable_ip_masquerade=false \
-		--opt com.docker.network.driver.mtu=1500 >/dev/null
-	# Only where the bridge and its engine are this machine's, and we may.
-	local bridge
-	bridge=br-$(docker network inspect kind --format '{{.Id}}' | cut -c1-12)
-	if [[ $(id -u) == 0 && -e /sys/class/net/$bridge ]] && command -v iptables >/dev/null; then
-		local way_out=(DOCKER-USER -i "$bridge" ! -o "$bridge" -m conntrack --ctstate NEW -j REJECT)
-		iptables -C "${way_out[@]}" 2>/dev/null || iptables -I "${way_out[@]}"
+	local network=$KIND_EXPERIMENTAL_DOCKER_NETWORK masquerade
+	docker network inspect "$network" >/dev/null 2>&1 || create_network "$network"
+	masquerade=$(docker network inspect "$network" --format '{{index .Options "com.docker.network.bridge.enable_ip_masquerade"}}')
+	if [[ $masquerade != false ]]; then
+		allow_way_out
+		return
 	fi
+	refuse_way_out
+	! registry_reachable || log "The network $network was made without a registry, and has no way out. To give it one: delete its clusters
+('make demo-down'), then: docker network rm $network"
+}
+
+create_network() {
+	local mtu masquerade=false
+	! registry_reachable || masquerade=true
+	# As for any container: the way out may take less than Ethernet does. An engine may have no default network, though.
+	mtu=$(docker network inspect bridge --format '{{index .Options "com.docker.network.driver.mtu"}}' 2>/dev/null) || true
+	docker network create "$1" --driver bridge \
+		--opt "com.docker.network.bridge.name=$network_bridge" \
+		--opt "com.docker.network.bridge.enable_ip_masquerade=$masquerade" \
+		--opt "com.docker.network.driver.mtu=${mtu:-1500}" >/dev/null
 }
 
 ensure_all() {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Creates a kind cluster, also several at once by several calls, and waits until it can be used: nodes Ready, DNS
-# Available, a default StorageClass. A cluster of that name that is there already is deleted first.
+# Available, a default StorageClass. A cluster of that name that it made earlier is deleted first; one that somebody else
+# made is left alone, and it fails.
 #   create.sh NAME [--workers N] [--kubeconfig FILE]
 # FILE (default bin/kind/NAME.kubeconfig) gets the cluster's admin credentials; ~/.kube/config is left alone.
 set -euo pipefail
@@ -23,6 +24,7 @@ done
 [[ $workers =~ ^[0-9]$ ]] || die "--workers $workers: give a number from 0 to 9"
 
 "$root/hack/engine/up.sh"
+require_ours "$name"
 image=$("$root/hack/node/image.sh")
 kind=$("$root/hack/tools/tool.sh" kind)
 kubectl=$("$root/hack/kube/kubectl.sh")

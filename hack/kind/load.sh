@@ -4,6 +4,7 @@
 # `kind load docker-image` would ask each node with crictl, which our own node image does not have.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+source "$root/hack/kind/kind.sh"
 
 (($# > 1)) || die "usage: load.sh NAME IMAGE..."
 name=$1
