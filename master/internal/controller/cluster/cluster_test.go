@@ -244,6 +244,27 @@ var _ = Describe("attached probes", func() {
 	})
 })
 
+var _ = Describe("a deleted Probe", func() {
+	It("does not wait for a cluster that is away, which loses its copy when it is back", func(ctx SpecContext) {
+		c, tunnel := connected(ctx)
+		p := createProbe(ctx, "stranded")
+		attach(ctx, c, "stranded", `"true"`)
+		Eventually(get).WithArguments(ctx, c.Name).Should(HaveField("Status.AttachedProbes", ConsistOf("stranded")))
+		Eventually(func() ([]string, error) {
+			err := plane.Client.Get(ctx, client.ObjectKeyFromObject(p), p)
+			return p.Finalizers, err
+		}).Should(ContainElement(kubeproberv1.AttachedFinalizer))
+		Expect(tunnel.Close()).To(Succeed())
+		Eventually(condition).WithArguments(ctx, c.Name, tunnelUp).Should(Equal("False TunnelDown"))
+		Expect(plane.Client.Delete(ctx, p)).To(Succeed())
+		Eventually(func() error { return plane.Client.Get(ctx, client.ObjectKeyFromObject(p), p) }).Should(notFound)
+		Expect(copyOf(ctx, c, "stranded")).To(HaveField("Name", "stranded"))
+		connect(ctx, c)
+		Eventually(copyOf).WithArguments(ctx, c, "stranded").Should(notFoundCopy())
+		Eventually(get).WithArguments(ctx, c.Name).Should(HaveField("Status.AttachedProbes", BeEmpty()))
+	})
+})
+
 // notFoundCopy matches the results of copyOf when there is none.
 func notFoundCopy() OmegaMatcher {
 	return WithTransform(func(p *kubeproberv1.Probe) string { return p.Name }, BeEmpty())

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -61,13 +62,19 @@ func (r *Reconciler) clusterHandler() handler.EventHandler {
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(q, probesOf(e.Object)) },
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
 			// Most updates of a Cluster are results: they concern no Probe.
-			if before, after := probesOf(e.ObjectOld), probesOf(e.ObjectNew); !slices.Equal(before, after) {
+			before, after := probesOf(e.ObjectOld), probesOf(e.ObjectNew)
+			if !slices.Equal(before, after) || isConnected(e.ObjectOld) != isConnected(e.ObjectNew) {
 				add(q, before)
 				add(q, after)
 			}
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(q, probesOf(e.Object)) },
 	}
+}
+
+func isConnected(object client.Object) bool {
+	cluster, ok := object.(*kubeproberv1.Cluster)
+	return ok && meta.IsStatusConditionTrue(cluster.Status.Conditions, kubeproberv1.ClusterConnectedCondition)
 }
 
 func probesOf(object client.Object) []string {
@@ -98,11 +105,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 }
 
 // reconcileFinalizer holds a Probe back while a managed cluster has a copy. A label alone holds none back that is being
-// deleted: what it names is gone for the cluster controller, so that it removes the copies.
+// deleted: what it names is gone for the cluster controller, so that it removes the copies. Nor does a cluster that is
+// away: it could be away for good, and its copy is removed by the sync when it is back.
 func (r *Reconciler) reconcileFinalizer(ctx context.Context, probe *kubeproberv1.Probe, clusters []kubeproberv1.Cluster) error {
 	deleting := !probe.DeletionTimestamp.IsZero()
 	attached := slices.ContainsFunc(clusters, func(c kubeproberv1.Cluster) bool {
-		return !deleting || slices.Contains(c.Status.AttachedProbes, probe.Name)
+		return !deleting || isConnected(&c) && slices.Contains(c.Status.AttachedProbes, probe.Name)
 	})
 	patched := probe.DeepCopy()
 	changed := false
