@@ -28,8 +28,13 @@ build: ## Build all modules; commands go to bin/.
 build-isolated: ## Build and vet every module as its users do: without the workspace.
 	$(call fan,build-isolated,$(MODULES))
 
+# Two modules at a time: the suites mostly wait for API servers.
 test: envtest test-hack ## Run the unit and envtest suites of all modules with the race detector.
-	$(call fan,test,$(MODULES))
+	@$(MAKE) --no-print-directory --keep-going -j 2 -O $(addprefix test-,$(MODULES))
+
+.PHONY: $(addprefix test-,$(MODULES))
+$(addprefix test-,$(MODULES)): test-%:
+	@echo "--- $*: test"; $(MAKE) --no-print-directory -C $* test
 
 test-hack:
 	@for m in $(HACK_MODULES); do (cd $$m && GOWORK=off go test -race $(TESTFLAGS) ./...); done

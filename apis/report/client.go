@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -35,6 +36,7 @@ type Client struct {
 	probe     string
 	namespace string
 	deadline  time.Time
+	backoff   wait.Backoff
 	http      *http.Client
 }
 
@@ -47,7 +49,8 @@ func NewClient(reportURL, namespace, probe string, deadline time.Time) (*Client,
 	}
 	return &Client{
 		url: reportURL, probe: probe, namespace: namespace, deadline: deadline,
-		http: &http.Client{Timeout: 10 * time.Second},
+		backoff: wait.Backoff{Duration: 250 * time.Millisecond, Factor: 2, Jitter: 0.5, Cap: 10 * time.Second, Steps: math.MaxInt32},
+		http:    &http.Client{Timeout: 10 * time.Second},
 	}, nil
 }
 
@@ -84,9 +87,9 @@ func (c *Client) Send(ctx context.Context, checkers ...Checker) error {
 		ctx, cancel = context.WithDeadline(ctx, c.deadline)
 		defer cancel()
 	}
-	backoff := wait.Backoff{Duration: 250 * time.Millisecond, Factor: 2, Jitter: 0.5, Cap: 15 * time.Second, Steps: 1 << 20}
 	var last error
-	err = wait.ExponentialBackoffWithContext(ctx, backoff, func(ctx context.Context) (bool, error) {
+	// Not ExponentialBackoff, which gives up when the delay has reached its cap.
+	err = c.backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
 		var final bool
 		final, last = c.post(ctx, body)
 		if final {

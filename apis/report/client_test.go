@@ -59,6 +59,22 @@ func TestSendTriesAgainUntilTheAgentIsBack(t *testing.T) {
 	}
 }
 
+func TestSendDoesNotGiveUpWhenTheDelayHasReachedItsCap(t *testing.T) {
+	var calls atomic.Int32
+	c := clientFor(t, func(w http.ResponseWriter, _ *http.Request) {
+		if calls.Add(1) < 50 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}, time.Time{})
+	c.backoff.Duration, c.backoff.Cap = time.Millisecond, 2*time.Millisecond
+	if err := c.Send(t.Context(), Checker{Name: "dns", Status: "PASS"}); err != nil {
+		t.Fatal(err)
+	}
+	if calls.Load() != 50 {
+		t.Errorf("got %d calls, want 50", calls.Load())
+	}
+}
+
 func TestSendEndsAtOnceOnFinalAnswers(t *testing.T) {
 	for name, tc := range map[string]struct {
 		code int

@@ -14,7 +14,7 @@ import (
 const workerDeployment = `
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: intruder, namespace: %s}
+metadata: {name: intruder, namespace: %s, labels: {kubeprober.erda.cloud/run-id: a-1}}
 spec:
   selector: {matchLabels: {app: intruder}}
   template:
@@ -40,6 +40,7 @@ func Worker(input func() Input) {
 		Entry("reading Secrets into their environment", false, ", envFrom: [{secretRef: {name: probeagent-report-key}}]", "", "read no Secrets"),
 		Entry("getting at the node", false, "", "hostPID: true", "no part of their node"),
 		Entry("being privileged", false, ", securityContext: {privileged: true}", "", "no part of their node"),
+		Entry("adding capabilities", false, ", securityContext: {capabilities: {add: [SYS_ADMIN]}}", "", "add no capabilities"),
 	)
 
 	It("lets checkers make the Deployments of a check", func(ctx SpecContext) {
@@ -47,9 +48,13 @@ func Worker(input func() Input) {
 		input().Managed.Kubectl("create", "--dry-run=server", "-f", "-", worker).Stdin(manifest).Succeed(ctx)
 	})
 
-	It("keeps checkers from namespaces that are not of a check", func(ctx SpecContext) {
-		const want = "only namespaces that carry the label"
+	It("keeps checkers from what is not of a check", func(ctx SpecContext) {
+		const want = "only objects that carry the label"
 		in := input()
+		Expect(in.Managed.Kubectl("delete", "deployment", "probe-agent", "-n", namespace, "--dry-run=server", worker).Fail(ctx)).To(ContainSubstring(want))
+		Expect(in.Managed.Kubectl("delete", "service", "probeagent", "-n", namespace, "--dry-run=server", worker).Fail(ctx)).To(ContainSubstring(want))
+		Expect(in.Managed.Kubectl("create", "service", "clusterip", "intruder", "--tcp=80", "-n", namespace, "--dry-run=server", worker).Fail(ctx)).
+			To(ContainSubstring(want))
 		Expect(in.Managed.Kubectl("delete", "namespace", namespace, "--dry-run=server", worker).Fail(ctx)).To(ContainSubstring(want))
 		Expect(in.Managed.Kubectl("create", "namespace", "intruder", "--dry-run=server", worker).Fail(ctx)).To(ContainSubstring(want))
 	})

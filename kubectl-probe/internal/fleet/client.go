@@ -128,6 +128,10 @@ func (c *client) probeRuns(ctx context.Context, namespace string, selector label
 // listRun and watchRun read one ProbeRun the way that an informer does; they return the errors of the API server as they are.
 func (c *client) listRun(ctx context.Context, namespace, name string, options metav1.ListOptions) (runtime.Object, error) {
 	options.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
+	if options.ResourceVersion == "0" {
+		// Any version may be served for 0, also one from before the run was made.
+		options.ResourceVersion = ""
+	}
 	into := &kubeproberv1.ProbeRunList{}
 	err := c.rest.Get().Namespace(namespace).Resource("proberuns").VersionedParams(&options, c.params).MaxRetries(c.retries).Do(ctx).Into(into)
 	return into, err
