@@ -85,7 +85,7 @@ func (f *Fleet) Client(cluster string) (client.Client, error) {
 	}
 	// The host only fills the URL: the hub goes by the name of the cluster.
 	c, err := client.New(&rest.Config{Host: "http://" + cluster, QPS: -1}, client.Options{
-		HTTPClient: &http.Client{Transport: f.tunnels.RoundTripper(cluster), Timeout: requestTimeout},
+		HTTPClient: &http.Client{Transport: bounded{next: f.tunnels.RoundTripper(cluster), cluster: cluster}, Timeout: requestTimeout},
 		Scheme:     f.scheme,
 		Mapper:     f.mapper,
 	})

@@ -226,6 +226,37 @@ var _ = Describe("attached probes", func() {
 		Eventually(copyOf).WithArguments(ctx, c, "verified").Should(HaveField("Name", "verified"))
 	})
 
+	It("are left out of what Ready judges while they are suspended", func(ctx SpecContext) {
+		c, _ := connected(ctx)
+		p := createProbe(ctx, "resting")
+		createProbe(ctx, "working")
+		attach(ctx, c, "resting", `"true"`)
+		attach(ctx, c, "working", `"true"`)
+		stale := result("resting", kubeproberv1.CheckerPass, 3, 0)
+		stale.StaleTime = &metav1.Time{Time: time.Now().Add(-time.Minute)}
+		beat(ctx, c, heartbeat.Heartbeat{Probes: []kubeproberv1.ClusterProbeStatus{stale, result("working", kubeproberv1.CheckerPass, 2, 0)}})
+		Eventually(condition).WithArguments(ctx, c.Name, readiness).Should(Equal("Unknown ResultsStale"))
+		before := p.DeepCopy()
+		p.Spec.Policy.State = kubeproberv1.ProbeSuspended
+		Expect(plane.Client.Patch(ctx, p, client.MergeFrom(before))).To(Succeed())
+		Eventually(condition).WithArguments(ctx, c.Name, readiness).Should(Equal("True CheckersPass"))
+		Expect(get(ctx, c.Name)).To(And(HaveField("Status.Checkers", "2/0"), HaveField("Status.Probes", HaveLen(2))))
+	})
+
+	It("are restored when they are deleted in the managed cluster", func(ctx SpecContext) {
+		c, _ := connected(ctx)
+		createProbe(ctx, "restored")
+		attach(ctx, c, "restored", `"true"`)
+		Eventually(get).WithArguments(ctx, c.Name).Should(HaveField("Status.AttachedProbes", ConsistOf("restored")))
+		beat(ctx, c, heartbeat.Heartbeat{Probes: []kubeproberv1.ClusterProbeStatus{result("restored", kubeproberv1.CheckerPass, 1, 0)}})
+		Eventually(condition).WithArguments(ctx, c.Name, readiness).Should(Equal("True CheckersPass"))
+		held, err := copyOf(ctx, c, "restored")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(plane.Client.Delete(ctx, held)).To(Succeed())
+		beat(ctx, c, heartbeat.Heartbeat{})
+		Eventually(copyOf).WithArguments(ctx, c, "restored").Should(HaveField("Name", "restored"))
+	})
+
 	It("are removed from clusters before a deleted Probe goes", func(ctx SpecContext) {
 		c, _ := connected(ctx)
 		p := createProbe(ctx, "doomed")

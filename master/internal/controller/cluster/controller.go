@@ -18,10 +18,12 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
@@ -78,7 +80,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("cluster").
 		For(&kubeproberv1.Cluster{}).
-		Watches(&kubeproberv1.Probe{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfProbe)).
+		// The status of a Probe counts its clusters: without the predicate each attachment would wake all of them.
+		Watches(&kubeproberv1.Probe{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfProbe), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&kubeproberv1.ProbeRun{}, handler.EnqueueRequestsFromMapFunc(clusterOfRun)).
 		WatchesRawSource(r.Beats.ClusterSource()).
 		WatchesRawSource(r.Fleet.Source(func(_ context.Context, cluster string) []reconcile.Request { return requestFor(cluster) })).
@@ -158,6 +161,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	s := &scope{cluster: cluster, status: *cluster.Status.DeepCopy(), now: time.Now()}
 	r.reconcileConnection(s)
 	r.reconcileHeartbeat(s)
+	r.doubtSynced(s)
 	if err := r.reconcileOnceProbeList(ctx, s); err != nil {
 		return reconcile.Result{}, err
 	}

@@ -4,7 +4,6 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -56,9 +55,7 @@ func (r *Reconciler) reconcileHeartbeat(s *scope) {
 	s.status.NodeCount = beat.NodeCount
 	s.status.ProbeNamespace = beat.ProbeNamespace
 	s.status.ExtraStatus = beat.ExtraStatus
-	s.status.Probes = slices.SortedFunc(slices.Values(beat.Probes), func(a, b kubeproberv1.ClusterProbeStatus) int {
-		return cmp.Compare(a.Name, b.Name)
-	})
+	s.status.Probes = slices.SortedFunc(slices.Values(beat.Probes), byProbeName)
 	if before.HeartbeatTime == nil || beat.Received.Sub(before.HeartbeatTime.Time) >= beats.RefreshInterval ||
 		!equality.Semantic.DeepEqual(before, &s.status) {
 		s.status.HeartbeatTime = &metav1.Time{Time: beat.Received}
@@ -105,20 +102,43 @@ func (r *Reconciler) reconcileOnceProbeList(ctx context.Context, s *scope) error
 }
 
 // reconcileReady sums the checkers up and sets Ready.
-func (r *Reconciler) reconcileReady(s *scope) {
-	wanted := index.AttachedProbes(s.cluster)
+func (r *Reconciler) reconcileReady(ctx context.Context, s *scope) error {
+	wanted, err := r.judged(ctx, s)
+	if err != nil {
+		return err
+	}
 	s.status.Checkers = checkers(wanted, s.status.Probes)
 	if s.assumed {
-		return
+		return nil
 	}
 	v := judge(s.now, s.connected, s.heard, wanted, s.status.Probes)
 	s.wakeAt(v.until)
 	s.setCondition(kubeproberv1.ClusterReadyCondition, v.status, v.reason, v.message)
+	return nil
+}
+
+// judged are the attached probes that Ready and the sums go by. A suspended one brings no results, so that its last ones
+// would be stale for good. The watch on Probes wakes us when that changes.
+func (r *Reconciler) judged(ctx context.Context, s *scope) ([]string, error) {
+	var names []string
+	for _, name := range index.AttachedProbes(s.cluster) {
+		probe := &kubeproberv1.Probe{}
+		err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.ProbeNamespace, Name: name}, probe, client.UnsafeDisableDeepCopy)
+		if client.IgnoreNotFound(err) != nil {
+			return nil, fmt.Errorf("reading Probe %s: %w", name, err)
+		}
+		if err != nil || !probe.Spec.Policy.Suspended() {
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }
 
 // patchStatus writes the status when it differs from what was read.
 func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
-	r.reconcileReady(s)
+	if err := r.reconcileReady(ctx, s); err != nil {
+		return err
+	}
 	if equality.Semantic.DeepEqual(s.cluster.Status, s.status) {
 		return nil
 	}
@@ -225,7 +245,7 @@ func judgeResults(now time.Time, wanted []string, probes []kubeproberv1.ClusterP
 	case len(unknown) > 0:
 		v.reason, v.message = kubeproberv1.ClusterCheckersUnknownReason, "Could not be checked: "+listed(unknown)
 	case len(wanted) == 0:
-		v.status, v.reason, v.message = metav1.ConditionTrue, kubeproberv1.ClusterNoProbesReason, "No probe is attached"
+		v.status, v.reason, v.message = metav1.ConditionTrue, kubeproberv1.ClusterNoProbesReason, "No active probe is attached"
 	default:
 		v.status, v.reason, v.message = metav1.ConditionTrue, kubeproberv1.ClusterCheckersPassReason, "All attached probes pass"
 	}

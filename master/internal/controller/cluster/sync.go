@@ -94,6 +94,7 @@ func (r *Reconciler) reconcileProbes(ctx context.Context, s *scope) error {
 		return nil
 	}
 	if r.isSynced(s.cluster.Name, w) {
+		s.wakeAt(r.verifyTime(s.cluster.Name))
 		r.setSynced(s, w, nil)
 		return nil
 	}
@@ -113,6 +114,7 @@ func (r *Reconciler) reconcileProbes(ctx context.Context, s *scope) error {
 		s.wakeAt(s.now.Add(conflictRecheck))
 	} else {
 		r.setKeys(s.cluster.Name, w)
+		s.wakeAt(r.verifyTime(s.cluster.Name))
 	}
 	r.setSynced(s, w, result.conflicts)
 	return nil
@@ -231,29 +233,4 @@ func (r *Reconciler) removeOrphans(ctx context.Context, m managed) error {
 		}
 	}
 	return nil
-}
-
-// keys are the wanted.probesKey and wanted.extraKey of the last sync that left nothing to do.
-type keys struct{ probes, extra string }
-
-func (r *Reconciler) keysOf(cluster string) keys {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.synced[cluster]
-}
-
-func (r *Reconciler) isSynced(cluster string, w wanted) bool {
-	return r.keysOf(cluster) == keys{probes: w.probesKey, extra: w.extraKey}
-}
-
-func (r *Reconciler) setKeys(cluster string, w wanted) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.synced[cluster] = keys{probes: w.probesKey, extra: w.extraKey}
-}
-
-func (r *Reconciler) forget(cluster string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.synced, cluster)
 }

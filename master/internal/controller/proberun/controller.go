@@ -18,10 +18,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
@@ -68,7 +70,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&kubeproberv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, cluster client.Object) []reconcile.Request {
 			return r.openRuns(ctx, cluster.GetName())
 		})).
-		Watches(&kubeproberv1.Probe{}, handler.EnqueueRequestsFromMapFunc(r.waitingRuns)).
+		Watches(&kubeproberv1.Probe{}, handler.EnqueueRequestsFromMapFunc(r.waitingRuns), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(r.Fleet.Source(r.openRuns)).
 		WatchesRawSource(r.Beats.RunSource(r.ProbeNamespace)).
 		WithOptions(controller.Options{
