@@ -199,6 +199,32 @@ var _ = Describe("A scheduled probe", func() {
 		Expect(failed).To(Equal(2))
 	})
 
+	It("stays good when an old failure leaves its history", func(ctx SpecContext) {
+		ns := newNamespace(ctx)
+		startAgent(ns)
+		probe := createProbe(ctx, ns, "healed", kubeproberv1.ProbePolicy{})
+		failed := newestJob(ctx, ns, "healed", 1)
+		endJob(ctx, failed, batchv1.JobFailed, batchv1.JobReasonBackoffLimitExceeded)
+		Eventually(func() kubeproberv1.CheckerStatus { return outcomeOf(ctx, ns, "healed").Status }).Should(Equal(kubeproberv1.CheckerUnknown))
+		for i := range kubeproberv1.MaxHistory + 3 {
+			changeProbe(ctx, probe)
+			job := newestJob(ctx, ns, "healed", i+2)
+			pod := startPod(ctx, job)
+			code, text := post(job, results("a=PASS"))
+			Expect(code).To(Equal(http.StatusOK), text)
+			endWell(ctx, job, pod)
+			Eventually(func() string { return outcomeOf(ctx, ns, "healed").LastRunID }).Should(Equal(job.Labels[kubeproberv1.RunIDLabel]), "run %d", i+2)
+		}
+		Expect(api.Get(ctx, client.ObjectKeyFromObject(failed), failed)).To(Succeed(), "the failure is kept for a person to look at")
+		Consistently(func(g Gomega) {
+			outcome := outcomeOf(ctx, ns, "healed")
+			g.Expect(said(outcome.Checkers)).To(Equal([]string{"a=PASS"}))
+			for _, record := range outcome.History {
+				g.Expect(record.RunID).NotTo(Equal(failed.Labels[kubeproberv1.RunIDLabel]))
+			}
+		}, "500ms").Should(Succeed())
+	})
+
 	It("loses none of many reports that come at once", func(ctx SpecContext) {
 		ns := newNamespace(ctx)
 		startAgent(ns)

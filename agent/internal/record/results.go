@@ -85,6 +85,29 @@ func merge(results []kubeproberv1.CheckerResult, runID, node string, reported []
 	return merged
 }
 
+// makeRoom drops results of earlier runs, the least severe first, until the rest is within what is kept: nodes that are gone
+// must not keep out those that have come. When the results are too large it drops all of these.
+func makeRoom(results []kubeproberv1.CheckerResult, runID string) []kubeproberv1.CheckerResult {
+	excess := len(results) - kubeproberv1.MaxCheckers
+	if tooLarge(results) {
+		excess = len(results)
+	}
+	bySeverity := slices.Clone(results)
+	slices.SortStableFunc(bySeverity, func(a, b kubeproberv1.CheckerResult) int {
+		return cmp.Compare(a.Status.Severity(), b.Status.Severity())
+	})
+	kept := make([]kubeproberv1.CheckerResult, 0, len(results))
+	for i := range bySeverity {
+		if excess > 0 && bySeverity[i].RunID != runID {
+			excess--
+			continue
+		}
+		kept = append(kept, bySeverity[i])
+	}
+	sortResults(kept)
+	return kept
+}
+
 func publish(result *kubeproberv1.CheckerResult, c *report.Checker, runID string, threshold int32, now time.Time) {
 	// A checker that reports twice in one run is one verdict in the row.
 	sameRun := result.RunID == runID && result.ConsecutiveErrors > 0

@@ -27,9 +27,24 @@ type Change struct {
 // Moved tells whether there is anything to tell.
 func (c Change) Moved() bool { return c.Before != c.After }
 
-// Recorded tells whether the end of a run is in a history.
-func Recorded(status *kubeproberv1.ProbeOutcome, runID string) bool {
-	return slices.ContainsFunc(status.History, func(r kubeproberv1.RunRecord) bool { return r.RunID == runID })
+// Recorded tells whether the end of a run is in a history. One that is not there may have left it.
+func Recorded(status *kubeproberv1.ProbeOutcome, runID string) bool { return place(status, runID) >= 0 }
+
+// Leaving tells whether the end of a run is in the older half of a history, and will leave it.
+func Leaving(status *kubeproberv1.ProbeOutcome, runID string) bool {
+	return place(status, runID) >= kubeproberv1.MaxHistory/2
+}
+
+// place is how many runs were recorded after this one; -1 when it is not in the history.
+func place(status *kubeproberv1.ProbeOutcome, runID string) int {
+	return slices.IndexFunc(status.History, func(r kubeproberv1.RunRecord) bool { return r.RunID == runID })
+}
+
+// superseded tells whether a run that is not in the history began before the latest that is. A recorded time that has not come
+// yet proves nothing: the clock was set back.
+func superseded(status *kubeproberv1.ProbeOutcome, ending *Ending) bool {
+	start := metav1.NewTime(ending.Start).Rfc3339Copy()
+	return status.LastRun != nil && start.Before(status.LastRun) && !status.LastRun.After(ending.End)
 }
 
 // Report merges the results that a run reports. A nil error means that they are stored. The error is ErrRunOver, ErrTooMany or
@@ -44,6 +59,9 @@ func (s *Store) Report(ctx context.Context, ref Ref, node string, reported []rep
 			return ErrRunOver
 		}
 		merged := merge(status.Checkers, ref.RunID, node, reported, to.threshold, now)
+		if checkBounds(merged) != nil {
+			merged = makeRoom(merged, ref.RunID)
+		}
 		if err := checkBounds(merged); err != nil {
 			return err
 		}
@@ -73,19 +91,24 @@ func (s *Store) Prepare(ctx context.Context, ref Ref) error {
 	return s.do(ctx, ref, s.loadStatus(ref), func(target) error { return nil })
 }
 
-// Finish records the end of a scheduled run, once however often it is called.
+// Finish records the end of a scheduled run, once however often it is called. The error is ErrSuperseded, and nothing is
+// changed, when a later run is recorded already.
 func (s *Store) Finish(ctx context.Context, ref Ref, ending *Ending) (Change, error) {
 	var change Change
 	err := s.do(ctx, ref, s.loadStatus(ref), func(to target) error {
 		status := &to.Object.(*kubeproberv1.ProbeStatus).Status
 		change = Change{Before: status.Status, After: status.Status}
-		if !Recorded(status, ref.RunID) {
-			if to.GetCreationTimestamp().After(ending.Start) {
-				ending.loseReports()
-			}
-			finishScheduled(status, ref, ending)
-			change.After, change.Message = status.Status, status.Message
+		switch {
+		case Recorded(status, ref.RunID):
+			return nil
+		case superseded(status, ending):
+			return ErrSuperseded
 		}
+		if to.GetCreationTimestamp().After(ending.Start) {
+			ending.loseReports()
+		}
+		finishScheduled(status, ref, ending)
+		change.After, change.Message = status.Status, status.Message
 		return nil
 	})
 	return change, err

@@ -25,6 +25,8 @@ import (
 var (
 	// ErrRunOver is returned when the run has ended, or its Probe or ProbeRun is gone.
 	ErrRunOver = errors.New("the run is over")
+	// ErrSuperseded is returned when the end of a later run is recorded already.
+	ErrSuperseded = errors.New("the end of a later run is recorded")
 	// ErrTooMany is returned when a run reports more checkers than are kept.
 	ErrTooMany = errors.New("the run has reported more checkers than are kept")
 	// ErrTooLarge is returned when the results of a run do not fit into one object.

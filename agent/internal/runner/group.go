@@ -61,6 +61,29 @@ func (g Group) Start() time.Time {
 // Meta is what the first Job says of the run.
 func (g Group) Meta() run.Meta { return run.MetaOf(g.Jobs[0]) }
 
+// recordedAnnotation marks the Jobs of a run whose end is recorded for good.
+const recordedAnnotation = kubeproberv1.GroupName + "/recorded"
+
+// Recorded tells whether all Jobs of the run are marked by MarkRecorded.
+func (g Group) Recorded() bool {
+	return !slices.ContainsFunc(g.Jobs, func(job *batchv1.Job) bool { return job.Annotations[recordedAnnotation] == "" })
+}
+
+// MarkRecorded marks the Jobs of a run whose end is recorded, so that this stays known for as long as they are kept.
+func (r *Runner) MarkRecorded(ctx context.Context, g Group) error {
+	for _, job := range g.Jobs {
+		if job.Annotations[recordedAnnotation] != "" {
+			continue
+		}
+		marked := job.DeepCopy()
+		metav1.SetMetaDataAnnotation(&marked.ObjectMeta, recordedAnnotation, "true")
+		if err := r.Client.Patch(ctx, marked, client.MergeFrom(job)); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("marking Job %s/%s as recorded: %w", job.Namespace, job.Name, err)
+		}
+	}
+	return nil
+}
+
 // Finished tells whether Kubernetes is done with all Jobs of the run, and whether all of them succeeded.
 func (g Group) Finished() (finished, succeeded bool) {
 	succeeded = true

@@ -55,19 +55,13 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 func (r *Reconciler) settleRuns(ctx context.Context, s *scope) error {
 	for i := range s.groups {
 		g := &s.groups[i]
-		if !record.Recorded(s.outcome, g.RunID) {
-			inspection, err := r.Runner.Inspect(ctx, *g)
-			if err != nil {
-				return err
-			}
-			if inspection.Ending == nil {
-				s.active = g
-				s.wakeWithin(inspection.Recheck)
-				continue
-			}
-			if err := r.finish(ctx, s, g.RunID, g.Meta().Due, inspection.Ending); err != nil {
-				return err
-			}
+		ended, err := r.settleRun(ctx, s, g)
+		if err != nil {
+			return err
+		}
+		if !ended {
+			s.active = g
+			continue
 		}
 		s.recorded = append(s.recorded, *g)
 		if err := r.Runner.Stop(ctx, *g); err != nil {
@@ -75,6 +69,33 @@ func (r *Reconciler) settleRuns(ctx context.Context, s *scope) error {
 		}
 	}
 	return nil
+}
+
+// settleRun records a run if it has ended, and tells whether it has. Its Jobs may outlive its entry in the history by far, so
+// they are marked before that goes.
+func (r *Reconciler) settleRun(ctx context.Context, s *scope, g *runner.Group) (ended bool, err error) {
+	switch {
+	case g.Recorded():
+		return true, nil
+	case record.Leaving(s.outcome, g.RunID):
+		return true, r.Runner.MarkRecorded(ctx, *g)
+	case record.Recorded(s.outcome, g.RunID):
+		return true, nil
+	}
+	inspection, err := r.Runner.Inspect(ctx, *g)
+	if err != nil {
+		return false, err
+	}
+	if inspection.Ending == nil {
+		s.wakeWithin(inspection.Recheck)
+		return false, nil
+	}
+	err = r.finish(ctx, s, g.RunID, g.Meta().Due, inspection.Ending)
+	if errors.Is(err, record.ErrSuperseded) {
+		log.FromContext(ctx).Info("Leaving out run that began before the latest recorded one", "run", g.RunID)
+		err = r.Runner.MarkRecorded(ctx, *g)
+	}
+	return true, err
 }
 
 // settleVanished records the latest run when somebody has removed its Jobs before it ended.
@@ -110,7 +131,11 @@ func (r *Reconciler) settleVanished(ctx context.Context, s *scope) error {
 	log.FromContext(ctx).Info("Recording run whose Job was removed", "run", ids[0])
 	gap := record.Gap{Reason: run.ReasonJobDeleted, Message: "the Job was removed before it ended"}
 	ending := &record.Ending{Start: last.Time, End: r.Clock.Now(), Nodes: []string{""}, Gaps: []record.Gap{gap}}
-	return r.finish(ctx, s, ids[0], last.Time, ending)
+	if err := r.finish(ctx, s, ids[0], last.Time, ending); !errors.Is(err, record.ErrSuperseded) {
+		return err
+	}
+	// What is shown is newer, and stays.
+	return nil
 }
 
 func (r *Reconciler) finish(ctx context.Context, s *scope, runID string, due time.Time, ending *record.Ending) error {
@@ -203,7 +228,8 @@ func (r *Reconciler) start(ctx context.Context, s *scope) error {
 		ending := &record.Ending{Start: now, End: now, Nodes: []string{""}, Gaps: []record.Gap{refused.Gap}}
 		err = r.finish(ctx, s, one.ID, one.Due, ending)
 	}
-	if err != nil {
+	// A run that was refused is over even if the clock says that it began before the one that is shown.
+	if err != nil && !errors.Is(err, record.ErrSuperseded) {
 		return err
 	}
 	s.history.LastRun, s.history.LastGeneration = one.Due, s.probe.Generation
