@@ -132,7 +132,7 @@ func (a *agent) addRunner(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making a client for logs: %w", err)
 	}
-	reportURL, err := parseURL("--report-url", a.options.ReportURL)
+	reportURL, err := a.reportURL()
 	if err != nil {
 		return err
 	}

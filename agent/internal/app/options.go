@@ -40,7 +40,7 @@ type Options struct {
 	ConfigFile string
 	// Namespace that holds the Probes, the Jobs and the agent.
 	Namespace string
-	// ReportURL is where checkers find the receiver; by default the Service probeagent.
+	// ReportURL is where checkers find the receiver; empty for the Service probeagent.
 	ReportURL     string
 	ClusterDomain string
 	// Addresses to listen on.
@@ -69,8 +69,8 @@ func ParseOptions(args []string, getenv func(string) string) (*Options, error) {
 	set.StringVar(&clusterName, "cluster-name", "", "Name of this cluster on the master. Also CLUSTER_NAME, or cluster_name in the file.")
 	set.StringVar(&o.SecretKeyFile, "secret-key-file", "", "File with the secret shared with the master. Also SECRET_KEY, the file "+defaultSecretFile+", or secret_key in the config file.")
 	set.StringVar(&o.Namespace, "probe-namespace", "", "Namespace of the Probes and of the agent. By default POD_NAMESPACE, else "+defaultNamespace+".")
-	set.StringVar(&o.ReportURL, "report-url", "", "Scheme, host and port at which checkers reach the report receiver. By default the Service "+serviceName+".")
-	set.StringVar(&o.ClusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster's Services.")
+	set.StringVar(&o.ReportURL, "report-url", "", "Scheme, host and port at which checkers reach the report receiver. By default the cluster IP of the Service "+serviceName+".")
+	set.StringVar(&o.ClusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster's Services, for a Service "+serviceName+" without a cluster IP.")
 	set.StringVar(&o.ReportAddr, "report-bind-address", fmt.Sprintf(":%d", reportPort), "Address on which reports are received.")
 	set.StringVar(&o.MetricsAddr, "metrics-bind-address", ":8443", "Address of the metrics endpoint, which asks the API server who may read it; 0 turns it off.")
 	set.StringVar(&o.HealthAddr, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
@@ -114,9 +114,6 @@ func (o *Options) apply(file *fileConfig, masterAddr, clusterName string, getenv
 		}
 	}
 	o.ExtraStatus, o.Warnings = file.ExtraStatus, file.warnings
-	if o.ReportURL == "" {
-		o.ReportURL = fmt.Sprintf("http://%s.%s.svc.%s:%d", serviceName, o.Namespace, o.ClusterDomain, reportPort)
-	}
 }
 
 // readSecret takes the secret from the first of flag, environment and mounted Secret that has it; else that of the file stays.
@@ -150,8 +147,10 @@ func (o *Options) check(file *fileConfig) error {
 	if o.Grace <= 0 {
 		return fmt.Errorf("checking --stuck-grace-period %s: it must be more than 0", o.Grace)
 	}
-	if _, err := parseURL("--report-url", o.ReportURL); err != nil {
-		return err
+	if o.ReportURL != "" {
+		if _, err := parseURL("--report-url", o.ReportURL); err != nil {
+			return err
+		}
 	}
 	if o.MasterAddr == "" {
 		return nil

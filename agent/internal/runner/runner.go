@@ -51,8 +51,8 @@ type Runner struct {
 	Logs LogReader
 	// Authority makes the report URLs.
 	Authority *capability.Authority
-	// ReportURL is where checkers find the receiver: scheme, host and port.
-	ReportURL *url.URL
+	// ReportURL tells where the checkers of a new run find the receiver: scheme, host and port.
+	ReportURL func(context.Context) (*url.URL, error)
 	// Grace is how long a pod may stay in a state that seldom heals.
 	Grace time.Duration
 	// Clock tells the time.
@@ -72,8 +72,12 @@ func RefOf(r *run.Run) record.Ref {
 // Start makes the Jobs of a run. Those that are there already are left alone, so it may be called again after a crash. A
 // RefusedError means that the run cannot be made.
 func (r *Runner) Start(ctx context.Context, one *run.Run) error {
+	reportURL, err := r.ReportURL(ctx)
+	if err != nil {
+		return err
+	}
 	if !one.Spec.Policy.OnEveryNode() {
-		return r.createJob(ctx, one, "", "")
+		return r.createJob(ctx, one, reportURL, "", "")
 	}
 	nodes, leftOut, err := r.eligibleNodes(ctx, &one.Spec.Template)
 	if err != nil {
@@ -87,7 +91,7 @@ func (r *Runner) Start(ctx context.Context, one *run.Run) error {
 		return &RefusedError{Gap: record.Gap{Reason: run.ReasonNoNode, Message: said}}
 	}
 	for _, node := range nodes {
-		if err := r.createJob(ctx, one, node, said); err != nil {
+		if err := r.createJob(ctx, one, reportURL, node, said); err != nil {
 			return err
 		}
 	}
@@ -97,7 +101,7 @@ func (r *Runner) Start(ctx context.Context, one *run.Run) error {
 // leftOutAnnotation holds the nodes that a run does not go to.
 const leftOutAnnotation = kubeproberv1.GroupName + "/left-out"
 
-func (r *Runner) createJob(ctx context.Context, one *run.Run, node, leftOut string) error {
+func (r *Runner) createJob(ctx context.Context, one *run.Run, reportURL *url.URL, node, leftOut string) error {
 	token, err := r.Authority.Issue(capability.Claims{
 		Namespace: one.Namespace, Probe: one.Probe, ProbeRun: one.ProbeRun, OwnerUID: one.Owner.UID,
 		RunID: one.ID, Node: node, Deadline: one.Deadline.Unix(),
@@ -105,7 +109,7 @@ func (r *Runner) createJob(ctx context.Context, one *run.Run, node, leftOut stri
 	if err != nil {
 		return err
 	}
-	job := run.BuildJob(one, node, r.ReportURL.JoinPath(ReportPath, token).String(), r.Clock.Now())
+	job := run.BuildJob(one, node, reportURL.JoinPath(ReportPath, token).String(), r.Clock.Now())
 	if leftOut != "" {
 		job.Annotations[leftOutAnnotation] = leftOut
 	}
