@@ -1,0 +1,154 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kubeprober/kubeprober/tunnel/bench/internal/sample"
+)
+
+const (
+	// bodies is how many large bodies a measurement moves.
+	bodies = 8
+	// farBodies is the same over the long path.
+	farBodies = 4
+	// serialGets is how many small GETs a latency is taken from.
+	serialGets = 5000
+	// clients is how many send small GETs at once, clientGets how many each.
+	clients, clientGets = 32, 500
+	// stillness is for how long a download must make no progress to be held to be stuck.
+	stillness = 300 * time.Millisecond
+)
+
+// send sends a request and returns when its answer has arrived in full.
+func (v *variant) send(ctx context.Context, method, path string, body io.Reader, size int64) error {
+	req, err := http.NewRequestWithContext(ctx, method, v.url+path, body)
+	if err != nil {
+		return err
+	}
+	if body != nil {
+		req.ContentLength = size
+	}
+	resp, err := v.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	n, err := drain(resp.Body)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading the answer to %s %s: %w", method, path, err)
+	case resp.StatusCode/100 != 2:
+		return fmt.Errorf("%s %s was answered %s", method, path, resp.Status)
+	case method == http.MethodGet && n != size:
+		return fmt.Errorf("%s %s gave %d bytes, want %d", method, path, n, size)
+	}
+	return nil
+}
+
+func (v *variant) download(ctx context.Context) error {
+	return v.send(ctx, http.MethodGet, "/large", nil, bodySize)
+}
+
+func (v *variant) upload(ctx context.Context) error {
+	return v.send(ctx, http.MethodPut, "/large", io.LimitReader(endless{}, bodySize), bodySize)
+}
+
+func (v *variant) get(ctx context.Context) error {
+	return v.send(ctx, http.MethodGet, "/small", nil, smallSize)
+}
+
+// throughput returns the MB/s at which count bodies pass in so many streams at once.
+func throughput(ctx context.Context, move func(context.Context) error, count, streams int) (float64, error) {
+	took, err := parallel(ctx, move, count/streams, streams)
+	return float64(count) * bodySize / 1e6 / took.Seconds(), err
+}
+
+// parallel calls do so many times in each of workers and returns how long that took.
+func parallel(ctx context.Context, do func(context.Context) error, times, workers int) (time.Duration, error) {
+	group, ctx := errgroup.WithContext(ctx)
+	start := time.Now()
+	for range workers {
+		group.Go(func() error {
+			for range times {
+				if err := do(ctx); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	return time.Since(start), err
+}
+
+// latency returns p50 and p99 of small GETs, one after the other, in microseconds.
+func latency(ctx context.Context, v *variant) (p50, p99 float64, err error) {
+	took := make([]time.Duration, serialGets)
+	for i := range took {
+		start := time.Now()
+		if err := v.get(ctx); err != nil {
+			return 0, 0, err
+		}
+		took[i] = time.Since(start)
+	}
+	return micros(sample.Quantile(took, 0.50)), micros(sample.Quantile(took, 0.99)), nil
+}
+
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// rate returns the small GETs a second that many clients get together.
+func rate(ctx context.Context, v *variant) (float64, error) {
+	took, err := parallel(ctx, v.get, clientGets, clients)
+	return clients * clientGets / took.Seconds(), err
+}
+
+// besideStuck returns by how much the p99 of small GETs grows while a download on the same
+// tunnel is not read.
+func besideStuck(ctx context.Context, b *backend, v *variant) (float64, error) {
+	_, free, err := latency(ctx, v)
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.url+"/stuck", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := v.http.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if err := b.awaitStill(ctx); err != nil {
+		return 0, err
+	}
+	_, beside, err := latency(ctx, v)
+	return beside / free, err
+}
+
+// awaitStill returns when the endless download makes no progress any more.
+func (b *backend) awaitStill(ctx context.Context) error {
+	ticker := time.NewTicker(stillness / 10)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			last := b.progress.Load()
+			if last != 0 && time.Since(time.Unix(0, last)) > stillness {
+				return nil
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for a download that is not read to get stuck: %w", context.Cause(ctx))
+		}
+	}
+}
