@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/net/http/httpproxy"
 
 	"github.com/kubeprober/kubeprober/tunnel/internal/backoff"
 	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
@@ -60,6 +61,9 @@ type Options struct {
 	Target http.Handler
 	// RootCAs verify the hub's certificate; nil takes those of the system.
 	RootCAs *x509.CertPool
+	// Proxy returns the proxy for a URL, nil for none. Default: what HTTPS_PROXY,
+	// HTTP_PROXY and NO_PROXY of the environment say.
+	Proxy func(*url.URL) (*url.URL, error)
 	// MaxStreams is the most streams open at once. Default 1024.
 	MaxStreams int
 	Log        logr.Logger
@@ -105,6 +109,9 @@ func New(opts Options) (*Agent, error) {
 	}
 	remote.Harden()
 	opts.MaxStreams = cmp.Or(opts.MaxStreams, 1024)
+	if opts.Proxy == nil {
+		opts.Proxy = httpproxy.FromEnvironment().ProxyFunc()
+	}
 	return &Agent{opts: opts, url: hub}, nil
 }
 

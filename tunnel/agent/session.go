@@ -13,19 +13,26 @@ import (
 
 	"github.com/rancher/remotedialer"
 
+	"github.com/kubeprober/kubeprober/tunnel/internal/link"
 	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
 	"github.com/kubeprober/kubeprober/tunnel/internal/socket"
+	"github.com/kubeprober/kubeprober/tunnel/internal/window"
 )
 
 // quiesceTime bounds how long a lost tunnel waits for its streams to stop writing.
 const quiesceTime = 5 * time.Second
+
+// maxBuffered is how much of what the hub sent a tunnel may hold unread, in bytes.
+const maxBuffered = 64 << 20
 
 // session is one tunnel, from the agent's side.
 type session struct {
 	listener *listener
 	limit    int
 
+	budget  *window.Budget
 	socket  *socket.Conn
+	link    *link.Conn
 	release func() bool   // unties the socket from the agent's context
 	over    chan struct{} // closed when remotedialer is done with the tunnel
 
@@ -43,6 +50,7 @@ func (a *Agent) session(ctx context.Context, l *listener) (lasted time.Duration,
 		release:  func() bool { return true },
 		over:     make(chan struct{}),
 		carriers: map[*carrier]struct{}{},
+		budget:   window.NewBudget(maxBuffered),
 	}
 	defer func() { s.release() }()
 	ws, err := a.connect(ctx, s)
@@ -68,6 +76,7 @@ func (a *Agent) session(ctx context.Context, l *listener) (lasted time.Duration,
 	s.socket.Down(err)
 	remote.Close()
 	close(s.over)
+	s.link.Wait()
 	_ = ws.Close() // the socket is closed
 	return time.Since(start), s.socket.Cause()
 }
@@ -75,6 +84,7 @@ func (a *Agent) session(ctx context.Context, l *listener) (lasted time.Duration,
 // take makes conn the session's socket, which ctx closes whatever is being done with it.
 func (s *session) take(ctx context.Context, conn net.Conn) {
 	s.socket = socket.New(conn, idleTime, stallTime, s.down)
+	s.link = link.New(s.socket, link.Config{Role: link.Agent, MaxStreams: s.limit})
 	s.release = context.AfterFunc(ctx, func() { s.socket.Abort(ctx.Err()) })
 }
 

@@ -14,7 +14,7 @@ import (
 
 	"github.com/rancher/remotedialer"
 
-	"github.com/kubeprober/kubeprober/tunnel/internal/guard"
+	"github.com/kubeprober/kubeprober/tunnel/internal/link"
 	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
 	"github.com/kubeprober/kubeprober/tunnel/internal/socket"
 	"github.com/kubeprober/kubeprober/tunnel/internal/window"
@@ -49,13 +49,14 @@ type tunnel struct {
 	onReady   func(*tunnel)
 	onDown    func(*tunnel, error)
 
-	socket *socket.Conn // set while the connection is upgraded, before onReady
+	socket *socket.Conn  // set while the connection is upgraded, before onReady
+	link   *link.Conn    // likewise
+	gone   chan struct{} // closed when the tunnel goes down
 
 	mu      sync.Mutex
 	closed  bool
-	streams map[*window.Conn]struct{}
+	streams map[*stream]struct{}
 
-	senders sync.WaitGroup // streams that may be writing to remotedialer
 	workers sync.WaitGroup // all goroutines of this tunnel
 }
 
@@ -66,7 +67,8 @@ func newTunnel(id Identity, limits Limits, onReady func(*tunnel), onDown func(*t
 		budget:  window.NewBudget(limits.BufferedBytes),
 		onReady: onReady,
 		onDown:  onDown,
-		streams: map[*window.Conn]struct{}{},
+		streams: map[*stream]struct{}{},
+		gone:    make(chan struct{}),
 	}
 	authorize := func(*http.Request) (string, bool, error) { return id.Cluster, true, nil }
 	t.server = remotedialer.New(authorize, func(http.ResponseWriter, *http.Request, int, error) {
@@ -90,6 +92,7 @@ func (t *tunnel) serve(w http.ResponseWriter, r *http.Request) error {
 		return errors.New("the connection could not be upgraded")
 	}
 	t.socket.Down(errors.New("websocket ended"))
+	t.link.Wait()
 	t.workers.Wait()
 	return t.socket.Cause()
 }
@@ -103,7 +106,8 @@ func (t *tunnel) take(conn net.Conn) (net.Conn, error) {
 	if err := t.socket.Arm(); err != nil {
 		return nil, fmt.Errorf("clearing the connection's deadlines: %w", err)
 	}
-	return guard.New(t.socket, t.limits.Streams, t.ready), nil
+	t.link = link.New(t.socket, link.Config{Role: link.Hub, MaxStreams: t.limits.Streams, OnStart: t.ready})
+	return t.link, nil
 }
 
 // ready is called by the first read, when remotedialer knows its session.
@@ -116,17 +120,20 @@ func (t *tunnel) ready() {
 func (t *tunnel) close(reason error) { t.socket.Abort(reason) }
 
 // down ends all streams. The socket calls it before remotedialer learns that its
-// connection is gone, and it returns when no stream writes any more: remotedialer closes
-// its connections without a lock against their writers.
+// connection is gone.
 func (t *tunnel) down(cause error) {
 	t.onDown(t, cause)
 	t.mu.Lock()
 	t.closed = true
-	for stream := range t.streams {
-		stream.Fail(fmt.Errorf("the tunnel to cluster %s was lost: %w", t.id.Cluster, cause))
+	close(t.gone)
+	var open []*stream
+	for s := range t.streams {
+		open = append(open, s)
 	}
 	t.mu.Unlock()
-	t.senders.Wait()
+	for _, s := range open {
+		s.conn.Fail(fmt.Errorf("the tunnel to cluster %s was lost: %w", t.id.Cluster, cause))
+	}
 	t.transport.CloseIdleConnections()
 }
 
