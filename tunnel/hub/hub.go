@@ -6,8 +6,10 @@ package hub
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -62,14 +64,20 @@ func (l Limits) withDefaults() Limits {
 	}
 }
 
-// ServeHTTP authenticates an agent, binds its name, upgrades the connection to a tunnel
-// and serves it until it ends. Mount it at /clusteragent/connect.
+// ServeHTTP authenticates an agent, binds its name and takes its connection over as a
+// tunnel, which lasts until it is lost or the hub is shut down. Mount it at
+// /clusteragent/connect.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.enter() {
 		busy(w, http.StatusServiceUnavailable, "the hub is shutting down")
 		return
 	}
-	defer h.active.Done()
+	taken := false
+	defer func() {
+		if !taken {
+			h.active.Done()
+		}
+	}()
 	leave := h.door.enter(r.RemoteAddr)
 	if leave == nil {
 		busy(w, http.StatusTooManyRequests, "too many connects from this address at once")
@@ -80,11 +88,36 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	leave() // the handshake is over, the tunnel may last for months
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		h.opts.Log.Error(err, "Taking over a connection failed", "remoteAddr", r.RemoteAddr)
+		http.Error(w, "the connection could not be upgraded", http.StatusInternalServerError)
+		return
+	}
+	if rw.Reader.Buffered() > 0 {
+		_ = conn.Close() // refused, whatever it says
+		return
+	}
+	taken = true
+	key := r.Header.Get("Sec-Websocket-Key")
+	go func() {
+		defer h.active.Done()
+		h.serve(id, conn, key)
+	}()
+}
+
+func (h *Hub) serve(id Identity, conn net.Conn, key string) {
 	t := newTunnel(id, h.opts.Limits, h.tunnelReady, h.tunnelDown)
-	if err := t.serve(w, r); err != nil {
+	if err := t.serve(conn, key); err != nil {
 		h.opts.Log.Info("Tunnel ended", "Cluster", id.Cluster, "remoteAddr", id.RemoteAddr, "reason", err.Error())
 	}
+}
+
+// isUpgrade tells whether r can become a websocket.
+func isUpgrade(r *http.Request) bool {
+	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-Websocket-Key"))
+	return r.Method == http.MethodGet && websocket.IsWebSocketUpgrade(r) && err == nil && len(key) == 16 &&
+		r.Header.Get("Sec-Websocket-Version") == websocketVersion
 }
 
 // admit authenticates and binds, or answers why not.
@@ -97,8 +130,9 @@ func (h *Hub) admit(w http.ResponseWriter, r *http.Request) (Identity, bool) {
 		refused.Write(w)
 		return Identity{}, false
 	}
-	if !websocket.IsWebSocketUpgrade(r) {
+	if !isUpgrade(r) {
 		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Sec-Websocket-Version", websocketVersion)
 		http.Error(w, "this is the endpoint of agents: it speaks websocket only", http.StatusUpgradeRequired)
 		return Identity{}, false
 	}

@@ -23,9 +23,11 @@ import (
 const (
 	// stallTime is how long one write to a tunnel's socket may take.
 	stallTime = 20 * time.Second
-	// socketBuffer is the read and write buffer of a tunnel at the hub, in bytes. Large
-	// reads and writes go past it, so it is kept small for the many idle tunnels.
-	socketBuffer = 4 << 10
+	// socketBuffer is the read buffer of a tunnel at the hub, in bytes. Large reads go
+	// past it, so it is kept small for the many idle tunnels.
+	socketBuffer = 1 << 10
+	// websocketVersion is the only version of the protocol that there is.
+	websocketVersion = "13"
 	// idleStream is how long a pooled stream is kept without a request. It is shorter
 	// than the agent's, so that no request meets a stream that is being closed.
 	idleStream = 90 * time.Second
@@ -44,7 +46,7 @@ type tunnel struct {
 	// One server a tunnel: remotedialer's own registry prefers dead sessions to new ones
 	// and holds one lock across the writes of all.
 	server    *remotedialer.Server
-	transport *http.Transport
+	transport func() *http.Transport
 	budget    *window.Budget
 	onReady   func(*tunnel)
 	onDown    func(*tunnel, error)
@@ -74,21 +76,33 @@ func newTunnel(id Identity, limits Limits, onReady func(*tunnel), onDown func(*t
 	t.server = remotedialer.New(authorize, func(http.ResponseWriter, *http.Request, int, error) {
 		// The websocket library has closed a hijacked connection that it could not use.
 	})
-	t.transport = &http.Transport{
-		DialContext:         t.dialStream,
-		MaxConnsPerHost:     limits.Streams,
-		MaxIdleConnsPerHost: idleStreams,
-		IdleConnTimeout:     idleStream,
-		DisableCompression:  true, // bytes pass as they are
-	}
+	t.transport = sync.OnceValue(func() *http.Transport { // an idle tunnel needs none
+		return &http.Transport{
+			DialContext:         t.dialStream,
+			MaxConnsPerHost:     limits.Streams,
+			MaxIdleConnsPerHost: idleStreams,
+			IdleConnTimeout:     idleStream,
+			DisableCompression:  true, // bytes pass as they are
+		}
+	})
 	return t
 }
 
-// serve upgrades the connection and returns when the tunnel has ended and all that it
-// started has.
-func (t *tunnel) serve(w http.ResponseWriter, r *http.Request) error {
-	t.server.ServeHTTP(&hijacker{ResponseWriter: w, wrap: t.take}, r)
+// serve runs the websocket on conn, which was hijacked from the request with the given
+// key, and returns when the tunnel has ended and all that it started has.
+//
+// It gives remotedialer a request of its own: what the HTTP server keeps for a request,
+// buffers and a large stack, must not last as long as a tunnel.
+func (t *tunnel) serve(conn net.Conn, key string) error {
+	r := &http.Request{Method: http.MethodGet, Header: http.Header{
+		"Connection":            {"Upgrade"},
+		"Upgrade":               {"websocket"},
+		"Sec-Websocket-Version": {websocketVersion},
+		"Sec-Websocket-Key":     {key},
+	}}
+	t.server.ServeHTTP(&hijacked{conn: conn, wrap: t.take}, r)
 	if t.socket == nil {
+		_ = conn.Close() // of no use
 		return errors.New("the connection could not be upgraded")
 	}
 	t.socket.Down(errors.New("websocket ended"))
@@ -134,34 +148,34 @@ func (t *tunnel) down(cause error) {
 	for _, s := range open {
 		s.conn.Fail(fmt.Errorf("the tunnel to cluster %s was lost: %w", t.id.Cluster, cause))
 	}
-	t.transport.CloseIdleConnections()
+	t.transport().CloseIdleConnections()
 }
 
-// hijacker lets the tunnel put its own wrapper on the connection that the websocket
-// library takes over.
-type hijacker struct {
-	http.ResponseWriter
+// hijacked lets remotedialer hijack a connection once more, with the tunnel's own wrapper
+// on it.
+type hijacked struct {
+	conn net.Conn
 	wrap func(net.Conn) (net.Conn, error)
 }
 
 // Hijack implements http.Hijacker.
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+func (h *hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	wrapped, err := h.wrap(h.conn)
 	if err != nil {
-		return nil, nil, err
-	}
-	if rw.Reader.Buffered() > 0 {
-		_ = conn.Close() // refused, whatever it says
-		return nil, nil, errors.New("the agent sent data before the handshake was over")
-	}
-	wrapped, err := h.wrap(conn)
-	if err != nil {
-		_ = conn.Close() // of no use
 		return nil, nil, err
 	}
 	return wrapped, bufio.NewReadWriter(
-		bufio.NewReaderSize(wrapped, socketBuffer), bufio.NewWriterSize(wrapped, socketBuffer)), nil
+		bufio.NewReaderSize(wrapped, socketBuffer), bufio.NewWriterSize(wrapped, 16)), nil // nothing uses the writer
 }
+
+// Header implements http.ResponseWriter; nothing is answered by it.
+func (h *hijacked) Header() http.Header { return http.Header{} }
+
+// Write implements http.ResponseWriter.
+func (h *hijacked) Write([]byte) (int, error) { return 0, http.ErrHijacked }
+
+// WriteHeader implements http.ResponseWriter.
+func (h *hijacked) WriteHeader(int) {}
 
 // roundTrip sends req to the API server of the agent.
 func (t *tunnel) roundTrip(req *http.Request) (*http.Response, error) {
@@ -169,7 +183,7 @@ func (t *tunnel) roundTrip(req *http.Request) (*http.Response, error) {
 	url := *req.URL
 	url.Scheme, url.Host = "http", protocol.KubeAPI
 	out.URL, out.Host = &url, protocol.KubeAPI
-	resp, err := t.transport.RoundTrip(out)
+	resp, err := t.transport().RoundTrip(out)
 	if err != nil {
 		return nil, err
 	}
