@@ -28,16 +28,21 @@ const (
 	stillness = 300 * time.Millisecond
 )
 
-// send sends a request and returns when its answer has arrived in full.
-func (v *variant) send(ctx context.Context, method, path string, body io.Reader, size int64) error {
-	req, err := http.NewRequestWithContext(ctx, method, v.url+path, body)
+// open sends a request and returns when its answer has begun.
+func (v *variant) open(ctx context.Context, method, path string, body io.Reader, size int64) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, v.url+path, body) //nolint:gosec // The server is one of this process.
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if body != nil {
 		req.ContentLength = size
 	}
-	resp, err := v.http.Do(req)
+	return v.http.Do(req) //nolint:gosec // The server is one of this process.
+}
+
+// send sends a request and returns when its answer has arrived in full.
+func (v *variant) send(ctx context.Context, method, path string, body io.Reader, size int64) error {
+	resp, err := v.open(ctx, method, path, body, size)
 	if err != nil {
 		return err
 	}
@@ -120,11 +125,7 @@ func besideStuck(ctx context.Context, b *backend, v *variant) (float64, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.url+"/stuck", nil)
-	if err != nil {
-		return 0, err
-	}
-	resp, err := v.http.Do(req)
+	resp, err := v.open(ctx, http.MethodGet, "/stuck", nil, 0)
 	if err != nil {
 		return 0, err
 	}

@@ -32,7 +32,6 @@ type config struct {
 	variants []string
 	rounds   int
 	profiles string
-	pathHold int64
 	upstream string
 }
 
@@ -66,7 +65,6 @@ func parse(args []string) (config, error) {
 	flags.StringVar(&variants, "variants", "", "variants, comma-separated; all by default: "+strings.Join(variantNames, ","))
 	flags.IntVar(&cfg.rounds, "rounds", 5, "rounds of which the median is taken")
 	flags.StringVar(&cfg.profiles, "profiles", "", "folder for a CPU profile of each case and variant")
-	flags.Int64Var(&cfg.pathHold, "path-bytes", 256<<20, "bytes that the long path of rtt50-1 may hold in each direction")
 	flags.StringVar(&cfg.upstream, "upstream", "http", "how the proxy hop talks to the server, http or https; https encrypts twice")
 	if err := flags.Parse(args); err != nil {
 		return cfg, err

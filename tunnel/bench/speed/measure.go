@@ -34,8 +34,9 @@ const (
 type measurement struct {
 	cases []string
 	kind  kind
-	far   bool // over the long path
+	path  path
 	ours  bool // for the tunnel alone
+	aside bool // told, but not one of the ratios that are the result
 	run   func(ctx context.Context, r *rig, v *variant) ([]float64, error)
 }
 
@@ -54,23 +55,24 @@ func moving(upload bool, count, streams int) func(context.Context, *rig, *varian
 }
 
 var measurements = []measurement{
-	{cases: []string{"down-1"}, kind: megabytes, run: moving(false, bodies, 1)},
-	{cases: []string{"down-8"}, kind: megabytes, run: moving(false, bodies, 8)},
-	{cases: []string{"up-1"}, kind: megabytes, run: moving(true, bodies, 1)},
-	{cases: []string{"up-8"}, kind: megabytes, run: moving(true, bodies, 8)},
-	{cases: []string{"get-p50", "get-p99"}, kind: latencies, run: func(ctx context.Context, _ *rig, v *variant) ([]float64, error) {
+	{cases: []string{"down-1"}, kind: megabytes, path: near, run: moving(false, bodies, 1)},
+	{cases: []string{"down-8"}, kind: megabytes, path: near, run: moving(false, bodies, 8)},
+	{cases: []string{"up-1"}, kind: megabytes, path: near, run: moving(true, bodies, 1)},
+	{cases: []string{"up-8"}, kind: megabytes, path: near, run: moving(true, bodies, 8)},
+	{cases: []string{"get-p50", "get-p99"}, kind: latencies, path: near, run: func(ctx context.Context, _ *rig, v *variant) ([]float64, error) {
 		p50, p99, err := latency(ctx, v)
 		return []float64{p50, p99}, err
 	}},
-	{cases: []string{"rps-32"}, kind: requests, run: func(ctx context.Context, _ *rig, v *variant) ([]float64, error) {
+	{cases: []string{"rps-32"}, kind: requests, path: near, run: func(ctx context.Context, _ *rig, v *variant) ([]float64, error) {
 		if _, err := parallel(ctx, v.get, 1, clients); err != nil { // to have its connections
 			return nil, err
 		}
 		got, err := rate(ctx, v)
 		return []float64{got}, err
 	}},
-	{cases: []string{"rtt50-1"}, kind: megabytes, far: true, run: moving(false, farBodies, 1)},
-	{cases: []string{"stuck-p99"}, kind: ratios, ours: true, run: func(ctx context.Context, r *rig, v *variant) ([]float64, error) {
+	{cases: []string{"rtt50-1"}, kind: megabytes, path: far, run: moving(false, farBodies, 1)},
+	{cases: []string{"rtt50-tcp-1"}, kind: megabytes, path: farTCP, aside: true, run: moving(false, farBodies, 1)},
+	{cases: []string{"stuck-p99"}, kind: ratios, path: near, ours: true, run: func(ctx context.Context, r *rig, v *variant) ([]float64, error) {
 		got, err := besideStuck(ctx, r.backend, v)
 		return []float64{got}, err
 	}},
@@ -84,15 +86,25 @@ func caseNames() []string {
 	return names
 }
 
+// wanted tells whether one of the cases is m's.
+func (m measurement) wanted(cases []string) bool {
+	return slices.ContainsFunc(m.cases, func(name string) bool { return slices.Contains(cases, name) })
+}
+
+// paths returns what the cases need.
+func paths(cases []string) []path {
+	var needed []path
+	for _, m := range measurements {
+		if m.wanted(cases) && !slices.Contains(needed, m.path) {
+			needed = append(needed, m.path)
+		}
+	}
+	return needed
+}
+
 // variants returns what m measures.
 func (m measurement) variants(r *rig) []*variant {
-	if m.far {
-		return r.far
-	}
-	if !m.ours {
-		return r.near
-	}
-	return slices.DeleteFunc(slices.Clone(r.near), func(v *variant) bool { return v.name != ours })
+	return slices.DeleteFunc(slices.Clone(r.ways[m.path]), func(v *variant) bool { return m.ours && v.name != ours })
 }
 
 // measure runs all rounds. Within a round each case measures all variants one after the
@@ -102,7 +114,7 @@ func measure(ctx context.Context, r *rig, cfg config) (results, error) {
 	got := results{}
 	for round := range cfg.rounds {
 		for _, m := range measurements {
-			if !slices.ContainsFunc(m.cases, func(name string) bool { return slices.Contains(cfg.cases, name) }) {
+			if !m.wanted(cfg.cases) {
 				continue
 			}
 			for _, v := range m.variants(r) {

@@ -29,7 +29,7 @@ const (
 )
 
 // stock is remotedialer as it is, the hop behind an in-memory connection at the agent.
-func (r *rig) stock(ctx context.Context) (*variant, error) {
+func (r *rig) stock(ctx context.Context, _ path) (*variant, error) {
 	const name = "edge"
 	authorize := func(*http.Request) (string, bool, error) { return name, true, nil }
 	server := remotedialer.New(authorize, remotedialer.DefaultErrorWriter)
@@ -56,7 +56,9 @@ func (r *rig) stock(ctx context.Context) (*variant, error) {
 	}()
 	r.later(func() error {
 		cancel()
-		<-ended // its error is that it was told to end
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			return err // nil or why the peer broke, not that it was told to end
+		}
 		return nil
 	})
 	select {
@@ -69,7 +71,7 @@ func (r *rig) stock(ctx context.Context) (*variant, error) {
 }
 
 // yamux is a yamux session on a websocket, the hop on its streams at the agent.
-func (r *rig) yamux(ctx context.Context) (*variant, error) {
+func (r *rig) yamux(ctx context.Context, _ path) (*variant, error) {
 	upgrader := websocket.Upgrader{ReadBufferSize: yamuxBuffer, WriteBufferSize: yamuxBuffer}
 	accepted := make(chan *websocket.Conn, 1)
 	door, err := r.front(ctx, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -120,7 +122,9 @@ func (r *rig) serveHop(listener net.Listener) {
 	go func() { ended <- server.Serve(listener) }()
 	r.later(func() error {
 		err := server.Close()
-		<-ended
+		if serveErr := <-ended; !errors.Is(serveErr, http.ErrServerClosed) {
+			err = errors.Join(err, serveErr)
+		}
 		return err
 	})
 }

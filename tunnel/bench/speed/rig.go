@@ -28,8 +28,13 @@ const (
 	yamuxd = "yamux"  // yamux over wss to the agent's proxy
 	ours   = "ours"   // hub and agent
 
-	// roundTrip is what the long path adds.
+	// roundTrip is what the long paths add.
 	roundTrip = 50 * time.Millisecond
+	// unlimited is more than any sender has under way, in bytes.
+	unlimited = 256 << 20
+	// tcpWindow is the most that TCP keeps under way on Linux as it comes, in bytes: the
+	// largest of net.ipv4.tcp_wmem.
+	tcpWindow = 4 << 20
 	// idleConns is how many connections a client keeps.
 	idleConns = 64
 	// connectTime is how long a tunnel may take to come up.
@@ -37,6 +42,25 @@ const (
 )
 
 var variantNames = []string{direct, hop, stock, yamuxd, ours}
+
+// path is what lies between client and server, or agent and hub.
+type path string
+
+const (
+	near path = "loopback"
+	far  path = "50 ms"
+	// farTCP holds no more than the window of TCP does. (The ends of TCP are next to the
+	// relay, so that their own windows limit nothing.)
+	farTCP path = "50 ms, one TCP window"
+)
+
+// holds returns how many bytes a long path may hold.
+func (p path) holds() int64 {
+	if p == farTCP {
+		return tcpWindow
+	}
+	return unlimited
+}
 
 // variant is one way to the backend.
 type variant struct {
@@ -53,45 +77,31 @@ type rig struct {
 	secure   *site.Server // the same with TLS
 	hop      http.Handler // the agent's proxy in front of the backend
 
-	near []*variant
-	far  []*variant // over the long path
+	ways map[path][]*variant
 
 	closers []func() error
 }
 
 // newRig starts what cfg needs. The rig is to be closed even after an error.
 func newRig(ctx context.Context, cfg config) (*rig, error) {
-	r := &rig{backend: &backend{}}
+	r := &rig{backend: &backend{}, ways: map[path][]*variant{}}
 	if err := r.serve(ctx, cfg.upstream); err != nil {
 		return r, err
 	}
-	open := map[string]func(context.Context) (*variant, error){
-		direct: r.direct, hop: r.proxied, stock: r.stock, yamuxd: r.yamux,
-		ours: func(ctx context.Context) (*variant, error) { return r.ours(ctx, 0, 0) },
+	open := map[string]func(context.Context, path) (*variant, error){
+		direct: r.direct, hop: r.proxied, stock: r.stock, yamuxd: r.yamux, ours: r.ours,
 	}
-	for _, name := range cfg.variants {
-		v, err := open[name](ctx)
-		if err != nil {
-			return r, fmt.Errorf("setting up %s: %w", name, err)
+	for _, p := range paths(cfg.cases) {
+		for _, name := range cfg.variants {
+			if p != near && name != direct && name != ours {
+				continue
+			}
+			v, err := open[name](ctx, p)
+			if err != nil {
+				return r, fmt.Errorf("setting up %s over %s: %w", name, p, err)
+			}
+			r.ways[p] = append(r.ways[p], v)
 		}
-		r.near = append(r.near, v)
-	}
-	if !slices.Contains(cfg.cases, "rtt50-1") {
-		return r, nil
-	}
-	if slices.Contains(cfg.variants, direct) {
-		v, err := r.farDirect(ctx, cfg.pathHold)
-		if err != nil {
-			return r, fmt.Errorf("setting up %s over the long path: %w", direct, err)
-		}
-		r.far = append(r.far, v)
-	}
-	if slices.Contains(cfg.variants, ours) {
-		v, err := r.ours(ctx, roundTrip/2, cfg.pathHold)
-		if err != nil {
-			return r, fmt.Errorf("setting up %s over the long path: %w", ours, err)
-		}
-		r.far = append(r.far, v)
 	}
 	return r, nil
 }
@@ -153,11 +163,15 @@ func (r *rig) client(name, url string, dial func(context.Context, string, string
 	return &variant{name: name, url: url, http: http.Client{Transport: transport}}, nil
 }
 
-func (r *rig) direct(context.Context) (*variant, error) {
-	return r.client(direct, r.secure.URL, nil)
+func (r *rig) direct(ctx context.Context, p path) (*variant, error) {
+	url, err := r.over(ctx, p, r.secure.URL)
+	if err != nil {
+		return nil, err
+	}
+	return r.client(direct, url, nil)
 }
 
-func (r *rig) proxied(ctx context.Context) (*variant, error) {
+func (r *rig) proxied(ctx context.Context, _ path) (*variant, error) {
 	server, err := r.front(ctx, r.hop)
 	if err != nil {
 		return nil, err
@@ -179,26 +193,21 @@ func (r *rig) front(ctx context.Context, handler http.Handler) (*site.Server, er
 	return server, nil
 }
 
-// relay starts a long path to target, a URL of https, and returns the URL of its near end.
-func (r *rig) relay(ctx context.Context, target string, hold int64, oneWay time.Duration) (string, error) {
-	path, err := delay.Listen(ctx, site.Host, strings.TrimPrefix(target, "https://"), oneWay, hold)
+// over starts what p needs to target, a URL of https, and returns the URL of its near end.
+func (r *rig) over(ctx context.Context, p path, target string) (string, error) {
+	if p == near {
+		return target, nil
+	}
+	relay, err := delay.Listen(ctx, site.Host, strings.TrimPrefix(target, "https://"), roundTrip/2, p.holds())
 	if err != nil {
 		return "", err
 	}
-	r.later(path.Close)
-	return "https://" + path.Addr, nil
+	r.later(relay.Close)
+	return "https://" + relay.Addr, nil
 }
 
-func (r *rig) farDirect(ctx context.Context, hold int64) (*variant, error) {
-	url, err := r.relay(ctx, r.secure.URL, hold, roundTrip/2)
-	if err != nil {
-		return nil, err
-	}
-	return r.client(direct, url, nil)
-}
-
-// ours opens a tunnel, with a path between agent and hub that takes oneWay if that is not 0.
-func (r *rig) ours(ctx context.Context, oneWay time.Duration, hold int64) (*variant, error) {
+// ours opens a tunnel over p.
+func (r *rig) ours(ctx context.Context, p path) (*variant, error) {
 	const cluster = "edge"
 	h, err := site.NewHub()
 	if err != nil {
@@ -215,11 +224,9 @@ func (r *rig) ours(ctx context.Context, oneWay time.Duration, hold int64) (*vari
 		defer cancel()
 		return h.Shutdown(ctx)
 	})
-	url := server.URL
-	if oneWay > 0 {
-		if url, err = r.relay(ctx, url, hold, oneWay); err != nil {
-			return nil, err
-		}
+	url, err := r.over(ctx, p, server.URL)
+	if err != nil {
+		return nil, err
 	}
 	roots, err := r.material.Roots()
 	if err != nil {
