@@ -22,6 +22,8 @@ const (
 	farBodies = 4
 	// serialGets is how many small GETs a latency is taken from.
 	serialGets = 5000
+	// stuckTurns is in how many turns these are taken beside a stuck download and without.
+	stuckTurns = 5
 	// clients is how many send small GETs at once, clientGets how many each.
 	clients, clientGets = 32, 500
 	// stillness is for how long a download must make no progress to be held to be stuck.
@@ -95,17 +97,23 @@ func parallel(ctx context.Context, do func(context.Context) error, times, worker
 	return time.Since(start), err
 }
 
-// latency returns p50 and p99 of small GETs, one after the other, in microseconds.
-func latency(ctx context.Context, v *variant) (p50, p99 float64, err error) {
-	took := make([]time.Duration, serialGets)
+// latencies returns how long so many small GETs took, one after the other.
+func latencies(ctx context.Context, v *variant, count int) ([]time.Duration, error) {
+	took := make([]time.Duration, count)
 	for i := range took {
 		start := time.Now()
 		if err := v.get(ctx); err != nil {
-			return 0, 0, err
+			return nil, err
 		}
 		took[i] = time.Since(start)
 	}
-	return micros(sample.Quantile(took, 0.50)), micros(sample.Quantile(took, 0.99)), nil
+	return took, nil
+}
+
+// latency returns p50 and p99 of small GETs in microseconds.
+func latency(ctx context.Context, v *variant) (p50, p99 float64, err error) {
+	took, err := latencies(ctx, v, serialGets)
+	return micros(sample.Quantile(took, 0.50)), micros(sample.Quantile(took, 0.99)), err
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
@@ -117,24 +125,36 @@ func rate(ctx context.Context, v *variant) (float64, error) {
 }
 
 // besideStuck returns by how much the p99 of small GETs grows while a download on the same
-// tunnel is not read.
+// tunnel is not read. It takes turns, so that what disturbs the machine disturbs both.
 func besideStuck(ctx context.Context, b *backend, v *variant) (float64, error) {
-	_, free, err := latency(ctx, v)
-	if err != nil {
-		return 0, err
+	var free, beside []time.Duration
+	for range stuckTurns {
+		took, err := latencies(ctx, v, serialGets/stuckTurns)
+		if err != nil {
+			return 0, err
+		}
+		free = append(free, took...)
+		if took, err = stuckTurn(ctx, b, v); err != nil {
+			return 0, err
+		}
+		beside = append(beside, took...)
 	}
+	return float64(sample.Quantile(beside, 0.99)) / float64(sample.Quantile(free, 0.99)), nil
+}
+
+// stuckTurn returns the latencies of one turn beside a download that is not read.
+func stuckTurn(ctx context.Context, b *backend, v *variant) ([]time.Duration, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	resp, err := v.open(ctx, http.MethodGet, "/stuck", nil, 0)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	if err := b.awaitStill(ctx); err != nil {
-		return 0, err
+		return nil, err
 	}
-	_, beside, err := latency(ctx, v)
-	return beside / free, err
+	return latencies(ctx, v, serialGets/stuckTurns)
 }
 
 // awaitStill returns when the endless download makes no progress any more.

@@ -25,7 +25,7 @@ type kind string
 
 const (
 	megabytes kind = "MB/s"
-	latencies kind = "µs"
+	micro     kind = "µs"
 	requests  kind = "1/s"
 	ratios    kind = "ratio"
 )
@@ -59,7 +59,7 @@ var measurements = []measurement{
 	{cases: []string{"down-8"}, kind: megabytes, path: near, run: moving(false, bodies, 8)},
 	{cases: []string{"up-1"}, kind: megabytes, path: near, run: moving(true, bodies, 1)},
 	{cases: []string{"up-8"}, kind: megabytes, path: near, run: moving(true, bodies, 8)},
-	{cases: []string{"get-p50", "get-p99"}, kind: latencies, path: near, run: func(ctx context.Context, _ *rig, v *variant) ([]float64, error) {
+	{cases: []string{"get-p50", "get-p99"}, kind: micro, path: near, run: func(ctx context.Context, _ *rig, v *variant) ([]float64, error) {
 		p50, p99, err := latency(ctx, v)
 		return []float64{p50, p99}, err
 	}},
