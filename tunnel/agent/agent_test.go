@@ -129,7 +129,7 @@ func tunnelTo(t *testing.T, f *far) *listener {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = a.session(ctx, l)
+		_, _ = a.routes[0].session(ctx, l, make(chan time.Duration, 1))
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -51,7 +51,7 @@ func (e *refusedError) Error() string {
 }
 
 // connect opens the websocket of s, and sets its socket as soon as there is one.
-func (a *Agent) connect(ctx context.Context, s *session) (*websocket.Conn, error) {
+func (a *route) connect(ctx context.Context, s *session) (*websocket.Conn, error) {
 	secret, err := a.opts.Secret()
 	if err != nil {
 		return nil, fmt.Errorf("reading the secret: %w", err)

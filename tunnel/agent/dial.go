@@ -6,6 +6,7 @@ package agent
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +29,7 @@ const maxConnectAnswer = 16 << 10
 
 // dialHub connects to the hub at address, through the proxy that the environment names
 // for it, and over TLS when the hub's address says so. Names are resolved anew each time.
-func (a *Agent) dialHub(ctx context.Context, address string) (net.Conn, error) {
+func (a *route) dialHub(ctx context.Context, address string) (net.Conn, error) {
 	hub, err := url.Parse(a.url)
 	if err != nil {
 		return nil, err
@@ -50,7 +52,7 @@ func (a *Agent) dialHub(ctx context.Context, address string) (net.Conn, error) {
 }
 
 // proxyFor returns the proxy for the hub, nil when there is none.
-func (a *Agent) proxyFor(hub *url.URL) (*url.URL, error) {
+func (a *route) proxyFor(hub *url.URL) (*url.URL, error) {
 	asked := *hub
 	asked.Scheme = "http"
 	if hub.Scheme == "wss" {
@@ -59,8 +61,42 @@ func (a *Agent) proxyFor(hub *url.URL) (*url.URL, error) {
 	return a.opts.Proxy(&asked)
 }
 
-func (a *Agent) tlsConfig(name string) *tls.Config {
-	return &tls.Config{ServerName: name, RootCAs: a.opts.RootCAs, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+// tlsConfig verifies the hub by its authority, its pinned key, or both.
+func (a *route) tlsConfig(name string) *tls.Config {
+	config := &tls.Config{ServerName: name, RootCAs: a.opts.RootCAs, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if len(a.pins) > 0 {
+		// A pinned key says more than a chain of signatures.
+		config.InsecureSkipVerify = a.opts.RootCAs == nil
+		config.VerifyConnection = a.checkPin
+	}
+	return config
+}
+
+// pin is the SHA-256 sum of a public key.
+type pin [sha256.Size]byte
+
+const pinPrefix = "sha256//"
+
+func parsePins(texts []string) ([]pin, error) {
+	var pins []pin
+	for _, text := range texts {
+		sum, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(text, pinPrefix))
+		if err != nil || len(sum) != sha256.Size {
+			return nil, fmt.Errorf("reading the pinned key %q: it must be %sBASE64 of a SHA-256 sum", text, pinPrefix)
+		}
+		pins = append(pins, pin(sum))
+	}
+	return pins, nil
+}
+
+// checkPin refuses a hub whose key is none of the pinned ones.
+func (a *route) checkPin(state tls.ConnectionState) error {
+	leaf := state.PeerCertificates[0] // a TLS server has one
+	sum := pin(sha256.Sum256(leaf.RawSubjectPublicKeyInfo))
+	if !slices.Contains(a.pins, sum) {
+		return fmt.Errorf("the hub's key %s%s is not pinned", pinPrefix, base64.StdEncoding.EncodeToString(sum[:]))
+	}
+	return nil
 }
 
 func dialTCP(ctx context.Context, address string) (net.Conn, error) {
@@ -85,7 +121,7 @@ func handshake(ctx context.Context, conn net.Conn, config *tls.Config) (net.Conn
 }
 
 // dialProxy connects to address through the proxy via.
-func (a *Agent) dialProxy(ctx context.Context, via *url.URL, address string) (net.Conn, error) {
+func (a *route) dialProxy(ctx context.Context, via *url.URL, address string) (net.Conn, error) {
 	switch via.Scheme {
 	case "http", "https":
 	case "socks5", "socks5h":

@@ -40,6 +40,14 @@ func rdMessage(kind, conn int64, body string) []byte {
 	return append(b, body...)
 }
 
+// rdData returns a data message of remotedialer.
+func rdData(conn int64, body string) []byte {
+	b := binary.AppendVarint(nil, 1)
+	b = binary.AppendVarint(b, conn)
+	b = binary.AppendVarint(b, 1)
+	return append(binary.AppendVarint(b, 0), body...)
+}
+
 func TestHostileAgentsLoseTheirTunnel(t *testing.T) {
 	cases := []struct {
 		name string

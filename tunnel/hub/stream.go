@@ -28,12 +28,9 @@ func (target) String() string  { return protocol.KubeAPI }
 // dialStream opens a stream to the agent's API server. The network and address that the
 // HTTP transport asks for are ignored: a tunnel has one destination.
 func (t *tunnel) dialStream(ctx context.Context, _, _ string) (net.Conn, error) {
+	start := time.Now()
 	conn, err := t.tryStream(ctx)
-	if err != nil && ctx.Err() == nil && !t.isClosed() {
-		// Once a minute the agent lists its streams, and remotedialer closes the ones
-		// that it opened after the list was made.
-		conn, err = t.tryStream(ctx)
-	}
+	t.metrics.dialed(start, err)
 	if err != nil {
 		return nil, fmt.Errorf("%w to cluster %s: %w", errDial, t.id.Cluster, err)
 	}
@@ -89,6 +86,7 @@ func (t *tunnel) tryStream(ctx context.Context) (*window.Conn, error) {
 		var refused *protocol.RefusedError
 		t.workers.Go(func() {
 			if errors.As(err, &refused) {
+				t.metrics.refused.WithLabelValues(refusedByAgent).Inc()
 				s.awaitEnd()
 			}
 			_ = s.carrier.Close() // remotedialer's Close returns no error
@@ -134,6 +132,7 @@ func (t *tunnel) finish(s *stream, err error) {
 		return
 	}
 	defer t.workers.Done()
+	t.metrics.streamFailed(err)
 	if err == nil {
 		s.awaitEnd() // both ends have closed the stream
 	}
@@ -200,6 +199,7 @@ func (t *tunnel) enter(s *stream) error {
 		return ErrNotConnected
 	}
 	if len(t.streams) >= t.limits.Streams {
+		t.metrics.refused.WithLabelValues(refusedStreams).Inc()
 		return fmt.Errorf("%d streams are open already", len(t.streams))
 	}
 	t.streams[s] = struct{}{}
@@ -211,10 +211,4 @@ func (t *tunnel) leave(s *stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.streams, s)
-}
-
-func (t *tunnel) isClosed() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.closed
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/rancher/remotedialer"
 
 	"github.com/kubeprober/kubeprober/tunnel/internal/link"
-	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
 	"github.com/kubeprober/kubeprober/tunnel/internal/socket"
 	"github.com/kubeprober/kubeprober/tunnel/internal/window"
 )
@@ -39,9 +38,10 @@ const (
 
 // tunnel is one accepted connection of an agent.
 type tunnel struct {
-	id     Identity
-	limits Limits
-	since  time.Time // set when the tunnel is ready, before it is registered
+	id      Identity
+	limits  Limits
+	metrics *metrics
+	since   time.Time // set when the tunnel is ready, before it is registered
 
 	// One server a tunnel: remotedialer's own registry prefers dead sessions to new ones
 	// and holds one lock across the writes of all.
@@ -55,17 +55,20 @@ type tunnel struct {
 	link   *link.Conn    // likewise
 	gone   chan struct{} // closed when the tunnel goes down
 
-	mu      sync.Mutex
-	closed  bool
-	streams map[*stream]struct{}
+	mu       sync.Mutex
+	closed   bool
+	draining bool
+	requests int // at work
+	streams  map[*stream]struct{}
 
 	workers sync.WaitGroup // all goroutines of this tunnel
 }
 
-func newTunnel(id Identity, limits Limits, onReady func(*tunnel), onDown func(*tunnel, error)) *tunnel {
+func newTunnel(id Identity, limits Limits, metrics *metrics, onReady func(*tunnel), onDown func(*tunnel, error)) *tunnel {
 	t := &tunnel{
 		id:      id,
 		limits:  limits,
+		metrics: metrics,
 		budget:  window.NewBudget(limits.BufferedBytes),
 		onReady: onReady,
 		onDown:  onDown,
@@ -120,7 +123,7 @@ func (t *tunnel) take(conn net.Conn) (net.Conn, error) {
 	if err := t.socket.Arm(); err != nil {
 		return nil, fmt.Errorf("clearing the connection's deadlines: %w", err)
 	}
-	t.link = link.New(t.socket, link.Config{Role: link.Hub, MaxStreams: t.limits.Streams, OnStart: t.ready})
+	t.link = link.New(t.socket, link.Config{Role: link.Hub, MaxStreams: t.limits.Streams, OnStart: t.ready, Totals: &t.metrics.totals})
 	return t.link, nil
 }
 
@@ -176,17 +179,3 @@ func (h *hijacked) Write([]byte) (int, error) { return 0, http.ErrHijacked }
 
 // WriteHeader implements http.ResponseWriter.
 func (h *hijacked) WriteHeader(int) {}
-
-// roundTrip sends req to the API server of the agent.
-func (t *tunnel) roundTrip(req *http.Request) (*http.Response, error) {
-	out := req.WithContext(req.Context()) // a copy, because the URL changes
-	url := *req.URL
-	url.Scheme, url.Host = "http", protocol.KubeAPI
-	out.URL, out.Host = &url, protocol.KubeAPI
-	resp, err := t.transport().RoundTrip(out)
-	if err != nil {
-		return nil, err
-	}
-	resp.Request = req
-	return resp, nil
-}

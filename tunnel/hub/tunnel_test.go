@@ -263,20 +263,7 @@ func TestAgentsAreRefused(t *testing.T) {
 			opts.Log = logr.New(log)
 			tc.change(s, &opts)
 			start(t, opts)
-			deadline := time.After(patience)
-			for {
-				log.mu.Lock()
-				text := strings.Join(log.lines, "\n")
-				log.mu.Unlock()
-				if strings.Contains(text, tc.says) {
-					break
-				}
-				select {
-				case <-log.wake:
-				case <-deadline:
-					t.Fatalf("the agent's log does not say %q:\n%s", tc.says, text)
-				}
-			}
+			log.await(t, tc.says)
 			if s.Connected(cluster) {
 				t.Error("the cluster is connected")
 			}
@@ -315,9 +302,6 @@ func TestRequestsWithoutATunnelSaySo(t *testing.T) {
 }
 
 func TestNewestTunnelWins(t *testing.T) {
-	answer := func(text string) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
-	}
 	s := newSite(t, hub.Limits{})
 	start(t, s.options(t, apiServer(t, answer("old"))))
 	s.await(t, true)

@@ -50,6 +50,7 @@ type inbound struct {
 	held   []byte // the message so far as it came, until its type is known
 	head   []byte // its body so far unmasked, until its type is known
 	stream *Stream
+	drop   bool   // nobody gets it
 	into   []byte // where the rest of its body is being read to
 }
 
@@ -87,7 +88,7 @@ func (f *inbound) took(n int) error {
 	}
 	f.left -= uint64(n)
 	f.unmask(f.into[:n])
-	f.link.stats.Received.Add(int64(n))
+	f.link.received(int64(n))
 	f.stream.sink.Commit(n)
 	if f.left > 0 {
 		return nil
@@ -175,7 +176,7 @@ func (f *inbound) checkFirst() error {
 		if f.open {
 			return violation("a message inside a message")
 		}
-		f.open, f.typed, f.size, f.stream = true, false, 0, nil
+		f.open, f.typed, f.drop, f.size, f.stream = true, false, false, 0, nil
 		f.limit = max(maxData, f.maxList)
 	case opContinuation:
 		if !f.open {
@@ -225,7 +226,7 @@ func (f *inbound) endHeader() error {
 		return violation("message of more than %d bytes", f.limit)
 	}
 	f.size += f.left
-	if f.stream == nil {
+	if f.stream == nil && !f.drop {
 		f.keep(raw)
 	}
 	return nil
@@ -251,7 +252,8 @@ func (f *inbound) takeBody(p []byte) error {
 	case f.isControl():
 		if f.passesControl() {
 			f.keep(p)
-		} else {
+		}
+		if f.op != opClose {
 			f.unmask(p)
 			f.small = append(f.small, p...)
 		}
@@ -264,7 +266,7 @@ func (f *inbound) takeBody(p []byte) error {
 }
 
 func (f *inbound) takeData(p []byte) {
-	if len(p) == 0 {
+	if len(p) == 0 || f.drop {
 		return
 	}
 	if f.stream == nil {
@@ -272,7 +274,7 @@ func (f *inbound) takeData(p []byte) {
 		return
 	}
 	f.unmask(p)
-	f.link.stats.Received.Add(int64(len(p)))
+	f.link.received(int64(len(p)))
 	f.stream.sink.Feed(p)
 }
 
@@ -330,7 +332,10 @@ func (f *inbound) parseHead() error {
 	if stream, ok := f.link.streams.Load(id); ok && kind == typeData {
 		f.stream, _ = stream.(*Stream) // the map holds nothing else
 	}
-	if f.stream == nil {
+	// remotedialer would close the streams that the list lacks: those that were opened
+	// since it was made. Both ends of a stream tell of its end, so the list has no use.
+	f.drop = kind == typeSyncConnections
+	if f.stream == nil && !f.drop {
 		f.pass = append(f.pass, f.held...)
 	}
 	if kind == typeError && f.link.role == Hub {
@@ -360,9 +365,7 @@ func (f *inbound) endFrame() error {
 	f.inBody = false
 	switch {
 	case f.isControl():
-		if !f.passesControl() {
-			f.link.onControl(f.op, f.small)
-		}
+		f.link.onControl(f.op, f.small)
 		return nil
 	case !f.final:
 		return nil

@@ -68,13 +68,22 @@ type Config struct {
 	MaxStreams int
 	// OnStart is called by the first Read at the hub, which ends the handshake. May be nil.
 	OnStart func()
+	// OnDrain is called at an agent when the hub says that it will stop, with the time over
+	// which agents are to spread their return. It must not wait. May be nil.
+	OnDrain func(spread time.Duration)
+	// Totals also counts the bytes of this link. May be nil.
+	Totals *Totals
 }
+
+// Totals counts the bytes of the streams of many links.
+type Totals struct{ Received, Sent atomic.Int64 }
 
 // Conn is the network connection that the websocket library gets.
 type Conn struct {
 	*socket.Conn
 	role    Role
 	onStart func()
+	onDrain func(time.Duration)
 	start   sync.Once
 	started atomic.Bool
 
@@ -94,8 +103,9 @@ type Conn struct {
 	writing    sync.Mutex // held for each write to the socket
 	background sync.WaitGroup
 
-	stats Stats
-	pings pings
+	stats  Stats
+	totals *Totals
+	pings  pings
 }
 
 // Stats counts what passed, in bytes of streams without any framing of the tunnel's, and
@@ -107,7 +117,10 @@ type Stats struct {
 
 // New puts a link on conn.
 func New(conn *socket.Conn, config Config) *Conn {
-	c := &Conn{Conn: conn, role: config.Role, onStart: config.OnStart}
+	c := &Conn{Conn: conn, role: config.Role, onStart: config.OnStart, onDrain: config.OnDrain, totals: config.Totals}
+	if c.totals == nil {
+		c.totals = &Totals{}
+	}
 	c.in = newInbound(c, config.MaxStreams)
 	return c
 }
@@ -116,6 +129,16 @@ var _ net.Conn = (*Conn)(nil)
 
 // Stats returns the counters.
 func (c *Conn) Stats() *Stats { return &c.stats }
+
+func (c *Conn) received(n int64) {
+	c.stats.Received.Add(n)
+	c.totals.Received.Add(n)
+}
+
+func (c *Conn) sent(n int64) {
+	c.stats.Sent.Add(n)
+	c.totals.Sent.Add(n)
+}
 
 // Start ends the handshake at an agent.
 func (c *Conn) Start() { c.started.Store(true) }

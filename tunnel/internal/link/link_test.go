@@ -89,7 +89,7 @@ func TestWhatAnAgentMaySend(t *testing.T) {
 	for _, tc := range cases {
 		for _, step := range []int{1, 3, 1 << 20} {
 			t.Run(tc.name, func(t *testing.T) {
-				f := newInbound(&Conn{role: Hub, failed: net.ErrClosed, Conn: deaf()}, 512)
+				f := newInbound(&Conn{role: Hub, totals: &Totals{}, failed: net.ErrClosed, Conn: deaf()}, 512)
 				err := takeSteps(&f, tc.wire, step)
 				if tc.ok && err != nil || !tc.ok && !errors.Is(err, ErrViolation) {
 					t.Errorf("in steps of %d: %v", step, err)
@@ -153,7 +153,7 @@ func TestDataOfABoundStreamPassesRemotedialerBy(t *testing.T) {
 	end := frame(finalBit|opBinary, message(typeError, 3))
 	wire := slices.Concat(other, bound, parts, other, end)
 	for _, step := range []int{1, 7, 4096, 1 << 20} {
-		link, got := &Conn{role: Hub, failed: net.ErrClosed, Conn: deaf()}, &recorder{}
+		link, got := &Conn{role: Hub, totals: &Totals{}, failed: net.ErrClosed, Conn: deaf()}, &recorder{}
 		stream := &Stream{link: link, sink: got}
 		link.streams.Store(int64(7), stream)
 		f := newInbound(link, 512)
@@ -306,8 +306,8 @@ func TestWritesOfRemotedialerDoNotWaitForTheNetwork(t *testing.T) {
 	for ; err == nil && written < 10*queueHard; written += len(message) {
 		_, err = hub.Write(message)
 	}
-	if !errors.Is(err, errBacklog) || !errors.Is(hub.Cause(), errBacklog) {
-		t.Errorf("after %d bytes: %v, the connection: %v, want %v", written, err, hub.Cause(), errBacklog)
+	if !errors.Is(err, ErrBacklog) || !errors.Is(hub.Cause(), ErrBacklog) {
+		t.Errorf("after %d bytes: %v, the connection: %v, want %v", written, err, hub.Cause(), ErrBacklog)
 	}
 	if written < queueHard || written > 2*queueHard {
 		t.Errorf("%d bytes were queued, want about %d", written, queueHard)
@@ -352,6 +352,49 @@ func TestNoByteBeyondTheHandshakeIsGivenAway(t *testing.T) {
 	}
 }
 
+func TestTheListOfStreamsReachesNobody(t *testing.T) {
+	// remotedialer would close the streams that were opened after the list was made.
+	list := frame(finalBit|opBinary, message(typeSyncConnections, 24))
+	parts := append(frame(opBinary, message(typeSyncConnections, 8)), frame(finalBit|opContinuation, make([]byte, 16))...)
+	data := frame(finalBit|opBinary, message(typeData, 5))
+	for _, step := range []int{1, 7, 1 << 20} {
+		f := newInbound(&Conn{role: Hub, totals: &Totals{}, failed: net.ErrClosed, Conn: deaf()}, 512)
+		if err := takeSteps(&f, slices.Concat(list, data, parts, data), step); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(passed(&f), slices.Concat(data, data)) {
+			t.Errorf("in steps of %d: the list passed", step)
+		}
+	}
+}
+
+func TestADrainingHubSaysSo(t *testing.T) {
+	hubEnd, agentEnd := net.Pipe()
+	noticed := make(chan time.Duration, 1)
+	hub := New(socket.New(hubEnd, time.Minute, time.Minute, func(error) {}), Config{Role: Hub})
+	agent := New(socket.New(agentEnd, time.Minute, time.Minute, func(error) {}), Config{Role: Agent, OnDrain: func(d time.Duration) { noticed <- d }})
+	hub.Start()
+	agent.Start()
+	hub.NotifyDrain(3 * time.Second)
+	// The websocket library gets it as well, and answers the ping.
+	got := make([]byte, 2+len(drainNotice)+len("3000"))
+	if _, err := io.ReadFull(agent, got); err != nil || got[0] != finalBit|opPing {
+		t.Errorf("read %q, %v", got, err)
+	}
+	if d := <-noticed; d != 3*time.Second {
+		t.Errorf("the hub drains over %v", d)
+	}
+	for _, odd := range []string{drainNotice, drainNotice + "-1", drainNotice + "x", drainNotice + "99999999999", "x"} {
+		agent.onNotice([]byte(odd))
+	}
+	if len(noticed) > 0 {
+		t.Error("an odd notice was taken")
+	}
+	_ = hub.Close()
+	_ = agent.Close()
+	hub.Wait()
+}
+
 func TestMasking(t *testing.T) {
 	key := [4]byte{1, 2, 3, 4}
 	for _, size := range []int{0, 1, 63, 64, 65, 1023, 1024, 1025, 5000} {
@@ -379,7 +422,7 @@ func FuzzInbound(f *testing.F) {
 		for _, role := range []Role{Hub, Agent} {
 			results := [2]string{}
 			for i, size := range []int{max(len(wire), 1), max(step%7, 1)} {
-				link, got := &Conn{role: role, failed: net.ErrClosed, Conn: deaf()}, &recorder{}
+				link, got := &Conn{role: role, totals: &Totals{}, failed: net.ErrClosed, Conn: deaf()}, &recorder{}
 				link.streams.Store(int64(7), &Stream{link: link, sink: got})
 				in := newInbound(link, 4)
 				if err := takeSteps(&in, wire, size); err != nil {

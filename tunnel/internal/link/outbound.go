@@ -6,6 +6,8 @@ package link
 import (
 	"encoding/binary"
 	"errors"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -24,7 +26,8 @@ const (
 	maxStaged = 64 << 10
 )
 
-var errBacklog = errors.New("the far end does not read what it asks for")
+// ErrBacklog ends a tunnel whose far end provokes messages and does not read them.
+var ErrBacklog = errors.New("the far end does not read what it asks for")
 
 // buffers are shared by all links of the process: an idle one needs none.
 var buffers = sync.Pool{New: func() any {
@@ -170,7 +173,7 @@ func (c *Conn) enqueue(frames ...[]byte) error {
 		*c.queue = append(*c.queue, frame...)
 	}
 	if len(*c.queue) > queueHard {
-		c.failed = errBacklog
+		c.failed = ErrBacklog
 		return c.failed
 	}
 	return nil
@@ -184,7 +187,7 @@ func (s *Stream) Send(parts ...[]byte) error {
 	for _, part := range parts {
 		size += len(part)
 	}
-	c.stats.Sent.Add(int64(size))
+	c.sent(int64(size))
 	if size <= smallSend {
 		c.mu.Lock()
 		if c.queue == nil || len(*c.queue) < queueSoft {
@@ -292,10 +295,46 @@ func (c *Conn) flushLater() {
 	})
 }
 
-// onControl takes a ping or a pong at the hub.
+// drainNotice begins the payload of the ping by which a hub says that it will stop, and
+// in how many milliseconds an agent should have come back. An agent that does not know it
+// answers it as any ping.
+const drainNotice = "kubeprober-drain/1 "
+
+// maxDrain bounds the time that a hub may name.
+const maxDrain = 10 * time.Minute
+
+// NotifyDrain tells the agent that the hub will stop, and over which time the agents are
+// to spread their return.
+func (c *Conn) NotifyDrain(spread time.Duration) {
+	spread = min(spread, maxDrain)
+	c.postControl(opPing, []byte(drainNotice+strconv.FormatInt(spread.Milliseconds(), 10)))
+	c.flushLater()
+}
+
+func (c *Conn) onNotice(body []byte) {
+	text, ok := strings.CutPrefix(string(body), drainNotice)
+	if !ok || c.onDrain == nil {
+		return
+	}
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || ms < 0 || ms > maxDrain.Milliseconds() {
+		return // a ping like any other
+	}
+	c.onDrain(time.Duration(ms) * time.Millisecond)
+}
+
+// onControl takes a control frame. At an agent the websocket library gets it too.
 func (c *Conn) onControl(op byte, body []byte) {
 	now := time.Now()
-	if op == opPong {
+	switch {
+	case op == opClose:
+		return
+	case c.role == Agent:
+		if op == opPing {
+			c.onNotice(body)
+		}
+		return
+	case op == opPong:
 		c.pings.answered(body, now, &c.stats)
 		return
 	}

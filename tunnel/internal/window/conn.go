@@ -118,6 +118,7 @@ func (c *Conn) Start(carrier Carrier) bool {
 		return false
 	}
 	c.carrier = carrier
+	c.writable.Broadcast() // the peer's credit may have been here first
 	c.budget.enter(c)
 	c.post(kindCredit, c.window)
 	c.sendEnds()
@@ -214,7 +215,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 			return written, nil
 		}
 		room := c.credit - headerSize
-		if room <= 0 {
+		if room <= 0 || c.carrier == nil {
 			c.writable.Wait()
 			continue
 		}
