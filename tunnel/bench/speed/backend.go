@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -69,10 +70,18 @@ func (b *backend) stuck(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
+// blocks are what is read into, so that a small answer does not cost a large allocation.
+var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
+
 // drain reads r to its end.
 func drain(r io.Reader) (int64, error) {
+	block, ok := blocks.Get().(*[blockSize]byte)
+	if !ok {
+		block = new([blockSize]byte)
+	}
+	defer blocks.Put(block)
 	// The types hide io.Discard's way to read, which takes 8 KiB at once.
-	return io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{r}, make([]byte, blockSize))
+	return io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{r}, block[:])
 }
 
 // endless is a body without end or meaning: what it reads into stays as it is.

@@ -22,6 +22,8 @@ const (
 	farBodies = 4
 	// serialGets is how many small GETs a latency is taken from.
 	serialGets = 5000
+	// warmGets is how many come first and do not count.
+	warmGets = 500
 	// stuckTurns is in how many turns these are taken beside a stuck download and without.
 	stuckTurns = 5
 	// clients is how many send small GETs at once, clientGets how many each.
@@ -112,6 +114,9 @@ func latencies(ctx context.Context, v *variant, count int) ([]time.Duration, err
 
 // latency returns p50 and p99 of small GETs in microseconds.
 func latency(ctx context.Context, v *variant) (p50, p99 float64, err error) {
+	if _, err := latencies(ctx, v, warmGets); err != nil {
+		return 0, 0, err
+	}
 	took, err := latencies(ctx, v, serialGets)
 	return micros(sample.Quantile(took, 0.50)), micros(sample.Quantile(took, 0.99)), err
 }

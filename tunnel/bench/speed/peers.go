@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -107,14 +108,22 @@ func (r *rig) yamux(ctx context.Context, _ path) (*variant, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.later(agentEnd.Close)
+	r.later(func() error { return gone(agentEnd.Close()) })
 	r.serveHop(agentEnd)
 	hubEnd, err := yamux.Client(&wsConn{Conn: <-accepted}, settings)
 	if err != nil {
 		return nil, err
 	}
-	r.later(hubEnd.Close)
+	r.later(func() error { return gone(hubEnd.Close()) })
 	return r.client(yamuxd, "http://edge", func(context.Context, string, string) (net.Conn, error) { return hubEnd.Open() })
+}
+
+// gone returns err unless it says that the other end has closed the connection first.
+func gone(err error) error {
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return err
 }
 
 // serveHop serves the hop on what listener accepts.
