@@ -497,3 +497,26 @@ kubeprober_tunnel_tunnels 1
 		t.Errorf("%d reasons of disconnects, %v", n, err)
 	}
 }
+
+func TestTheAgentSpeaksHTTP2ToItsAPIServerAndUpgradesByHTTP1(t *testing.T) {
+	protos := make(chan string, 2)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		protos <- r.Proto
+		if r.Header.Get("Upgrade") == "" {
+			return
+		}
+		conn, _ := takeUpgrade(w)
+		_ = conn.Close()
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	s := newSite(t, hub.Limits{})
+	start(t, s.options(t, restConfig(t, server)))
+	s.await(t, true)
+	_ = text(t, &http.Client{Transport: s.RoundTripper(cluster)})
+	_ = upgrade(t, s).Close()
+	if request, upgraded := <-protos, <-protos; request != "HTTP/2.0" || upgraded != "HTTP/1.1" {
+		t.Errorf("a request came by %s, an upgrade by %s", request, upgraded)
+	}
+}

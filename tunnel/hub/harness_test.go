@@ -141,6 +141,12 @@ func apiServer(t *testing.T, handler http.Handler) *rest.Config {
 	t.Helper()
 	server := httptest.NewTLSServer(handler)
 	t.Cleanup(server.Close)
+	return restConfig(t, server)
+}
+
+// restConfig is the agent's way to server.
+func restConfig(t *testing.T, server *httptest.Server) *rest.Config {
+	t.Helper()
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, []byte(agentToken), 0o600); err != nil {
 		t.Fatal(err)

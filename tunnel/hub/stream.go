@@ -202,6 +202,9 @@ func (t *tunnel) enter(s *stream) error {
 		t.metrics.refused.WithLabelValues(refusedStreams).Inc()
 		return fmt.Errorf("%d streams are open already", len(t.streams))
 	}
+	if t.streams == nil {
+		t.streams = map[*stream]struct{}{}
+	}
 	t.streams[s] = struct{}{}
 	t.workers.Add(1)
 	return nil

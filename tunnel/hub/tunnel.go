@@ -24,7 +24,7 @@ const (
 	stallTime = 20 * time.Second
 	// socketBuffer is the read buffer of a tunnel at the hub, in bytes. Large reads go
 	// past it, so it is kept small for the many idle tunnels.
-	socketBuffer = 1 << 10
+	socketBuffer = 512
 	// websocketVersion is the only version of the protocol that there is.
 	websocketVersion = "13"
 	// idleStream is how long a pooled stream is kept without a request. It is shorter
@@ -72,7 +72,6 @@ func newTunnel(id Identity, limits Limits, metrics *metrics, onReady func(*tunne
 		budget:  window.NewBudget(limits.BufferedBytes),
 		onReady: onReady,
 		onDown:  onDown,
-		streams: map[*stream]struct{}{},
 		gone:    make(chan struct{}),
 	}
 	authorize := func(*http.Request) (string, bool, error) { return id.Cluster, true, nil }
@@ -103,7 +102,10 @@ func (t *tunnel) serve(conn net.Conn, key string) error {
 		"Sec-Websocket-Version": {websocketVersion},
 		"Sec-Websocket-Key":     {key},
 	}}
-	t.server.ServeHTTP(&hijacked{conn: conn, wrap: t.take}, r)
+	t.server.ServeHTTP(&hijacked{conn: conn, wrap: func(conn net.Conn) (net.Conn, error) {
+		r.Header = nil // it was read; the request lasts as long as the tunnel
+		return t.take(conn)
+	}}, r)
 	if t.socket == nil {
 		_ = conn.Close() // of no use
 		return errors.New("the connection could not be upgraded")

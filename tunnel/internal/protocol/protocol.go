@@ -35,7 +35,7 @@ const (
 // direction at first, and MaxWindow how many when the way is long.
 const (
 	Window    = 1 << 20
-	MaxWindow = 16 << 20
+	MaxWindow = 32 << 20
 )
 
 // Preface is the first line that an agent sends on a stream that it accepted. Opening a

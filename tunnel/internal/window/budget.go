@@ -20,12 +20,12 @@ type Budget struct {
 	lent  atomic.Int64
 
 	mu    sync.Mutex
-	conns map[*Conn]struct{}
+	conns map[*Conn]struct{} // nil before the first
 }
 
 // NewBudget returns a budget of limit bytes.
 func NewBudget(limit int) *Budget {
-	return &Budget{limit: int64(limit), conns: map[*Conn]struct{}{}}
+	return &Budget{limit: int64(limit)}
 }
 
 // Held returns how many bytes the group holds.
@@ -37,6 +37,9 @@ func (b *Budget) enter(c *Conn) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.conns == nil {
+		b.conns = map[*Conn]struct{}{}
+	}
 	b.conns[c] = struct{}{}
 }
 

@@ -26,8 +26,13 @@ import (
 	"time"
 )
 
-// lingerTime is how long a closed Conn waits for its peer to close too.
-const lingerTime = 10 * time.Second
+const (
+	// lingerTime is how long a closed Conn waits for its peer to close too.
+	lingerTime = 10 * time.Second
+	// creditStep is how much is granted at once at most, in bytes, so that a large window
+	// is not a quarter smaller than it seems.
+	creditStep = 256 << 10
+)
 
 var errLinger = errors.New("the peer did not answer the close of the stream in time")
 
@@ -82,15 +87,16 @@ type Conn struct {
 	peerDone    bool // the peer sends no more data
 	peerClosed  bool // the peer does not read any more either
 
-	carrier   Carrier // nil until Start
-	sending   bool    // Write is at the carrier; it sends the ends that are due after it
-	credit    int     // wire bytes that we may still send
-	done      bool    // CloseWrite or Close was called
-	doneSent  bool
-	closed    bool // Close was called
-	closeSent bool
-	over      bool // onDone was called
-	linger    *time.Timer
+	carrier     Carrier // nil until Start
+	sending     bool    // Write is at the carrier; it sends the ends that are due after it
+	credit      int     // wire bytes that we may still send
+	toldBlocked bool    // the peer knows that there is more to send than credit
+	done        bool    // CloseWrite or Close was called
+	doneSent    bool
+	closed      bool // Close was called
+	closeSent   bool
+	over        bool // onDone was called
+	linger      *time.Timer
 
 	err error // why the carrier is of no use any more
 }
@@ -103,6 +109,8 @@ func New(config Config) *Conn {
 		maxWindow: max(config.Window, config.MaxWindow, 4096),
 		budget:    config.Budget,
 		onDone:    config.OnDone,
+
+		toldBlocked: true, // the first credit is under way, whatever the window
 	}
 	c.readable.L, c.writable.L = &c.mu, &c.mu
 	c.allowed = c.window
@@ -174,7 +182,7 @@ func (c *Conn) owe(n int) {
 		c.peerBlocked = false
 		c.grow()
 	}
-	if c.owed >= c.window/4 {
+	if c.owed >= min(c.window/4, creditStep) {
 		c.post(kindCredit, c.owed)
 		c.allowed += c.owed
 		c.owed = 0
@@ -216,12 +224,17 @@ func (c *Conn) Write(p []byte) (int, error) {
 		}
 		room := c.credit - headerSize
 		if room <= 0 || c.carrier == nil {
+			if !c.toldBlocked {
+				c.toldBlocked = true
+				c.post(kindBlocked, 0)
+			}
 			c.writable.Wait()
 			continue
 		}
 		n := min(room, len(p)-written, MaxFrame)
 		c.credit -= headerSize + n
 		blocked := c.credit <= headerSize && written+n < len(p)
+		c.toldBlocked = blocked
 		if err := c.send(p[written:written+n], blocked); err != nil {
 			return written, err
 		}
@@ -444,6 +457,7 @@ func (r *received) onCredit(n int) error {
 		return fmt.Errorf("%w: %d bytes of credit in all", ErrProtocol, r.credit+n)
 	}
 	r.credit += n
+	r.toldBlocked = false
 	r.writable.Broadcast()
 	return nil
 }

@@ -1,0 +1,260 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package remote
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/rancher/remotedialer"
+)
+
+// The tests of this file show the sharp edges of bare remotedialer v0.6.1 that the tunnel
+// guards. One that fails means that remotedialer was mended, and that the guard named in
+// the module's README may go.
+
+const patience = 10 * time.Second
+
+// bare is a plain server, which every agent reaches under one key.
+type bare struct {
+	server *remotedialer.Server
+	url    string
+}
+
+func newBare(t *testing.T) *bare {
+	t.Helper()
+	Harden()
+	b := &bare{server: remotedialer.New(
+		func(*http.Request) (string, bool, error) { return "key", true, nil },
+		remotedialer.DefaultErrorWriter,
+	)}
+	web := httptest.NewServer(b.server)
+	t.Cleanup(web.Close)
+	b.url = "ws" + strings.TrimPrefix(web.URL, "http")
+	return b
+}
+
+// socket opens a websocket to the server and waits until its session is known.
+func (b *bare) socket(t *testing.T, sessions int) *websocket.Conn {
+	t.Helper()
+	ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), b.url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	t.Cleanup(func() { _ = ws.Close() })
+	deadline := time.Now().Add(patience)
+	for len(b.server.ListClients()) < min(sessions, 1) {
+		if time.Now().After(deadline) {
+			t.Fatal("the session does not come up")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return ws
+}
+
+// agent serves a session whose streams dial answers.
+func (b *bare) agent(t *testing.T, allow bool, dial func() (net.Conn, error)) {
+	t.Helper()
+	ws := b.socket(t, 1)
+	session := remotedialer.NewClientSessionWithDialer(
+		func(string, string) bool { return allow }, ws,
+		func(context.Context, string, string) (net.Conn, error) { return dial() })
+	var served sync.WaitGroup
+	served.Go(func() {
+		_, _ = session.Serve(context.WithoutCancel(t.Context()))
+		session.Close()
+		_ = ws.Close() // as remotedialer's own client does
+	})
+	t.Cleanup(func() {
+		_ = ws.Close()
+		served.Wait()
+	})
+}
+
+func (b *bare) dial(t *testing.T) net.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, err := b.server.Dialer("key")(ctx, "tcp", "any")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// message is a message of an agent that keeps to no rules.
+func message(kind, conn int64, body string) []byte {
+	b := binary.AppendVarint(nil, 1)
+	b = binary.AppendVarint(b, conn)
+	b = binary.AppendVarint(b, kind)
+	if kind == 1 {
+		b = binary.AppendVarint(b, 0)
+	}
+	return append(b, body...)
+}
+
+func send(t *testing.T, ws *websocket.Conn, b []byte) {
+	t.Helper()
+	if err := ws.WriteMessage(websocket.BinaryMessage, b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// read returns what the next read of conn gives, within the patience.
+func read(t *testing.T, conn net.Conn) error {
+	t.Helper()
+	result := make(chan error, 1)
+	go func() {
+		_, err := conn.Read(make([]byte, 1))
+		result <- err
+	}()
+	select {
+	case err := <-result:
+		return err
+	case <-time.After(patience):
+		t.Fatal("nothing is read")
+		return nil
+	}
+}
+
+func TestBareEdge1DialsGoToTheOldestSession(t *testing.T) {
+	b := newBare(t)
+	old := b.socket(t, 1)
+	fresh := b.socket(t, 2)
+	arrived := make(chan string, 2)
+	for name, ws := range map[string]*websocket.Conn{"old": old, "fresh": fresh} {
+		go func() {
+			if _, _, err := ws.ReadMessage(); err == nil {
+				arrived <- name
+			}
+		}()
+	}
+	_ = b.dial(t)
+	if got := <-arrived; got != "old" {
+		t.Errorf("the dial went to the %s session", got)
+	}
+}
+
+func TestBareEdge4ARefusedDialEndsTheWholeSession(t *testing.T) {
+	b := newBare(t)
+	b.agent(t, false, nil)
+	if err := read(t, b.dial(t)); err == nil {
+		t.Error("the dial was served")
+	}
+	deadline := time.Now().Add(patience)
+	for len(b.server.ListClients()) > 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("the session lives on")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestBareEdge5AClearedWriteDeadlineStillClosesTheConnection(t *testing.T) {
+	b := newBare(t)
+	far, near := net.Pipe()
+	t.Cleanup(func() { _ = far.Close() })
+	b.agent(t, true, func() (net.Conn, error) { return near, nil })
+	conn := b.dial(t)
+	_ = conn.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := conn.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetWriteDeadline(time.Time{})
+	if err := read(t, conn); err == nil {
+		t.Error("the connection lives on")
+	}
+}
+
+func TestBareEdge6AReadDeadlineDoesNotWakeARead(t *testing.T) {
+	b := newBare(t)
+	_ = b.socket(t, 1)
+	conn := b.dial(t)
+	result := make(chan error, 1)
+	reading := make(chan struct{})
+	go func() {
+		close(reading)
+		_, err := conn.Read(make([]byte, 1))
+		result <- err
+	}()
+	<-reading
+	select {
+	case err := <-result:
+		t.Fatalf("the read ended with %v by itself", err)
+	case <-time.After(100 * time.Millisecond): // the read waits now
+	}
+	if err := conn.SetReadDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-result:
+		t.Errorf("the read was woken: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	_ = conn.Close()
+	<-result
+	var timeout net.Error
+	if err := read(t, conn); errors.As(err, &timeout) && timeout.Timeout() {
+		t.Error("a deadline is a net.Error")
+	}
+}
+
+func TestBareEdge9AListMadeBeforeADialClosesIt(t *testing.T) {
+	b := newBare(t)
+	ws := b.socket(t, 1)
+	conn := b.dial(t)
+	send(t, ws, message(8, 0, "")) // the list lacks the connection
+	if err := read(t, conn); err == nil || !strings.Contains(err.Error(), "sync") {
+		t.Errorf("the connection ended with %v", err)
+	}
+}
+
+func TestBareEdge10ADialThatFailsSucceedsFirst(t *testing.T) {
+	b := newBare(t)
+	b.agent(t, true, func() (net.Conn, error) { return nil, errors.New("no such place") })
+	conn := b.dial(t) // no error
+	if err := read(t, conn); err == nil || !strings.Contains(err.Error(), "no such place") {
+		t.Errorf("reading: %v", err)
+	}
+}
+
+func TestBareEdge11AHostileAgentFillsTheMemory(t *testing.T) {
+	b := newBare(t)
+	ws := b.socket(t, 1)
+	conn := b.dial(t)
+	const size, pieces = 1 << 20, 16 // eight times what is to be the limit
+	go func() {
+		for {
+			if _, _, err := ws.ReadMessage(); err != nil { // PAUSE, which it ignores
+				return
+			}
+		}
+	}()
+	for range pieces {
+		send(t, ws, message(1, 2, strings.Repeat("x", size)))
+	}
+	send(t, ws, message(3, 2, "EOF"))
+	total := 0
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := conn.Read(buf)
+		total += n
+		if err != nil {
+			break
+		}
+	}
+	if total != size*pieces {
+		t.Errorf("%d bytes were held, not all of %d", total, size*pieces)
+	}
+}
