@@ -136,7 +136,13 @@ func (r *rig) serve(ctx context.Context, upstream string) error {
 		return err
 	}
 	r.later(r.secure.Close)
-	server := &rest.Config{Host: r.plain.URL}
+	// Without TLS there is no HTTP/2, and client-go would keep two connections.
+	pool := &http.Transport{MaxIdleConnsPerHost: idleConns, DisableCompression: true}
+	r.later(func() error {
+		pool.CloseIdleConnections()
+		return nil
+	})
+	server := &rest.Config{Host: r.plain.URL, Transport: pool}
 	if upstream == "https" {
 		server = &rest.Config{Host: r.secure.URL, TLSClientConfig: rest.TLSClientConfig{CAData: r.material.CA}}
 	}
