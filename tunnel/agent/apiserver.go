@@ -37,10 +37,11 @@ func APIServer(config *rest.Config, log logr.Logger) (http.Handler, error) {
 			r.Out.Host = ""
 			stripIdentity(r.Out.Header)
 		},
-		Transport:     transport,
-		FlushInterval: -1, // events of a watch must not wait for a full buffer
-		BufferPool:    &buffers{},
-		ErrorLog:      slog.NewLogLogger(logr.ToSlogHandler(log), slog.LevelWarn),
+		Transport: transport,
+		// No FlushInterval: what has no length, as a watch or a log has none, is flushed at
+		// once anyway, and to say so for all costs each answer a timer and a frame.
+		BufferPool: &buffers{},
+		ErrorLog:   slog.NewLogLogger(logr.ToSlogHandler(log), slog.LevelWarn),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if r.Context().Err() == nil {
 				log.Error(err, "Passing on a request failed", "method", r.Method, "path", r.URL.Path)

@@ -91,9 +91,8 @@ func (h *Hub) ForwardHandler() http.Handler {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", protocol.KubeAPI
 			r.Out.Header.Del(headerForward)
 		},
-		Transport:     localTransport{h},
-		FlushInterval: -1, // events of a watch must not wait for a full buffer
-		ErrorLog:      slog.NewLogLogger(logr.ToSlogHandler(h.opts.Log), slog.LevelWarn),
+		Transport: localTransport{h}, // what has no length, as a watch has none, is flushed at once
+		ErrorLog:  slog.NewLogLogger(logr.ToSlogHandler(h.opts.Log), slog.LevelWarn),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if errors.Is(err, ErrNotConnected) {
 				w.Header().Set(headerAbsent, "true")

@@ -170,8 +170,8 @@ func TestManyLargeTransfersAtOnce(t *testing.T) {
 }
 
 func TestUpgradedStreamGoesOnAfterBothSidesWereUnread(t *testing.T) {
-	// More than all buffers on the way hold, the kernel's included.
-	const size = 16 << 20
+	t.Parallel() // it takes its time
+	const size, pause = 64 << 20, 30 * time.Second
 	drain := make(chan struct{})
 	s, _ := connected(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, rw := takeUpgrade(w)
@@ -207,6 +207,11 @@ func TestUpgradedStreamGoesOnAfterBothSidesWereUnread(t *testing.T) {
 	})
 	if n := progress.n.Load(); n == size {
 		t.Fatal("everything was taken with nobody reading")
+	}
+	if !testing.Short() {
+		timer := time.NewTimer(pause)
+		defer timer.Stop()
+		<-timer.C
 	}
 	close(drain)
 	if _, err := io.CopyN(io.Discard, conn, size); err != nil {

@@ -99,6 +99,7 @@ type Conn struct {
 	staged []byte  // what remotedialer wrote of a message that is not complete
 	bound  *Stream // the stream that waits for its number
 	failed error
+	space  sync.Cond // there is room in the queue, or something failed
 
 	writing    sync.Mutex // held for each write to the socket
 	background sync.WaitGroup
@@ -121,6 +122,7 @@ func New(conn *socket.Conn, config Config) *Conn {
 	if c.totals == nil {
 		c.totals = &Totals{}
 	}
+	c.space.L = &c.mu
 	c.in = newInbound(c, config.MaxStreams)
 	return c
 }
@@ -255,6 +257,7 @@ func (c *Conn) Wait() {
 	c.mu.Lock()
 	if c.failed == nil {
 		c.failed = net.ErrClosed
+		c.space.Broadcast()
 	}
 	c.mu.Unlock()
 	c.background.Wait()
@@ -265,6 +268,8 @@ type Stream struct {
 	link *Conn
 	sink Sink
 	id   atomic.Int64
+
+	canceled bool // guarded by the link's lock
 }
 
 // Unbind leaves what still arrives for the stream to remotedialer.

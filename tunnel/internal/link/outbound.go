@@ -6,6 +6,7 @@ package link
 import (
 	"encoding/binary"
 	"errors"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,10 +19,10 @@ const (
 	// queueHard is how much may wait at all, in bytes: a far end that provokes messages
 	// and does not read them loses its tunnel.
 	queueHard = 1 << 20
-	// smallSend is the largest payload that is left to a writer at work, in bytes.
+	// smallSend is the largest message that its sender writes himself, in bytes.
 	smallSend = 8 << 10
-	// bufferSize is what a write of one large message needs, in bytes.
-	bufferSize = 64<<10 + 4<<10
+	// bufferSize is what is written at once while much is sent, in bytes.
+	bufferSize = queueSoft + 64<<10 + 4<<10
 	// maxStaged bounds a message of remotedialer's own, in bytes.
 	maxStaged = 64 << 10
 )
@@ -174,42 +175,49 @@ func (c *Conn) enqueue(frames ...[]byte) error {
 	}
 	if len(*c.queue) > queueHard {
 		c.failed = ErrBacklog
+		c.space.Broadcast()
 		return c.failed
 	}
 	return nil
 }
 
-// Send sends payload, of at most 64 KiB, on the stream. Small payloads may be left to a
-// writer that is at work; the order of a stream is kept.
+// Send sends the parts as one message, of at most 64 KiB and a bit. It waits while much is
+// waiting already, until Cancel. What is large is written by a goroutine that lasts as long
+// as there is something to write, so that a network that hangs does not hold the sender.
 func (s *Stream) Send(parts ...[]byte) error {
 	c := s.link
 	size := 0
 	for _, part := range parts {
 		size += len(part)
 	}
-	c.sent(int64(size))
-	if size <= smallSend {
-		c.mu.Lock()
-		if c.queue == nil || len(*c.queue) < queueSoft {
-			err := c.post(s.id.Load(), parts)
-			c.mu.Unlock()
-			if err == nil {
-				c.flush()
-			}
-			return err
-		}
-		c.mu.Unlock()
-	}
-	c.writing.Lock()
 	c.mu.Lock()
+	for c.failed == nil && !s.canceled && c.queue != nil && len(*c.queue) >= queueSoft {
+		c.space.Wait()
+	}
+	if s.canceled {
+		c.mu.Unlock()
+		return net.ErrClosed
+	}
 	err := c.post(s.id.Load(), parts)
 	c.mu.Unlock()
-	if err == nil {
-		err = c.writeQueue()
+	if err != nil {
+		return err
 	}
-	c.writing.Unlock()
-	c.flush()
-	return err
+	c.sent(int64(size))
+	if size <= smallSend {
+		c.flush()
+	} else {
+		c.flushLater()
+	}
+	return nil
+}
+
+// Cancel ends a Send that waits, and refuses further ones.
+func (s *Stream) Cancel() {
+	s.link.mu.Lock()
+	defer s.link.mu.Unlock()
+	s.canceled = true
+	s.link.space.Broadcast()
 }
 
 // Post sends p on the stream, later when need be. It never waits for the network.
@@ -252,6 +260,7 @@ func (c *Conn) writeQueue() error {
 	c.mu.Lock()
 	queue, err := c.queue, c.failed
 	c.queue = nil
+	c.space.Broadcast()
 	c.mu.Unlock()
 	if queue == nil || err != nil {
 		return err
@@ -261,6 +270,7 @@ func (c *Conn) writeQueue() error {
 	if err != nil {
 		c.mu.Lock()
 		c.failed = err
+		c.space.Broadcast()
 		c.mu.Unlock()
 	}
 	return err

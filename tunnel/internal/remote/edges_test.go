@@ -17,6 +17,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/rancher/remotedialer"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // The tests of this file show the sharp edges of bare remotedialer v0.6.1 that the tunnel
@@ -24,6 +25,15 @@ import (
 // the module's README may go.
 
 const patience = 10 * time.Second
+
+func waitFor(t *testing.T, ok func() bool) {
+	t.Helper()
+	err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, patience, true,
+		func(context.Context) (bool, error) { return ok(), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
 
 // bare is a plain server, which every agent reaches under one key.
 type bare struct {
@@ -45,7 +55,7 @@ func newBare(t *testing.T) *bare {
 }
 
 // socket opens a websocket to the server and waits until its session is known.
-func (b *bare) socket(t *testing.T, sessions int) *websocket.Conn {
+func (b *bare) socket(t *testing.T) *websocket.Conn {
 	t.Helper()
 	ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), b.url, nil)
 	if err != nil {
@@ -53,20 +63,14 @@ func (b *bare) socket(t *testing.T, sessions int) *websocket.Conn {
 	}
 	_ = resp.Body.Close()
 	t.Cleanup(func() { _ = ws.Close() })
-	deadline := time.Now().Add(patience)
-	for len(b.server.ListClients()) < min(sessions, 1) {
-		if time.Now().After(deadline) {
-			t.Fatal("the session does not come up")
-		}
-		time.Sleep(time.Millisecond)
-	}
+	waitFor(t, func() bool { return len(b.server.ListClients()) > 0 })
 	return ws
 }
 
 // agent serves a session whose streams dial answers.
 func (b *bare) agent(t *testing.T, allow bool, dial func() (net.Conn, error)) {
 	t.Helper()
-	ws := b.socket(t, 1)
+	ws := b.socket(t)
 	session := remotedialer.NewClientSessionWithDialer(
 		func(string, string) bool { return allow }, ws,
 		func(context.Context, string, string) (net.Conn, error) { return dial() })
@@ -130,8 +134,8 @@ func read(t *testing.T, conn net.Conn) error {
 
 func TestBareEdge1DialsGoToTheOldestSession(t *testing.T) {
 	b := newBare(t)
-	old := b.socket(t, 1)
-	fresh := b.socket(t, 2)
+	old := b.socket(t)
+	fresh := b.socket(t)
 	arrived := make(chan string, 2)
 	for name, ws := range map[string]*websocket.Conn{"old": old, "fresh": fresh} {
 		go func() {
@@ -152,13 +156,7 @@ func TestBareEdge4ARefusedDialEndsTheWholeSession(t *testing.T) {
 	if err := read(t, b.dial(t)); err == nil {
 		t.Error("the dial was served")
 	}
-	deadline := time.Now().Add(patience)
-	for len(b.server.ListClients()) > 0 {
-		if time.Now().After(deadline) {
-			t.Fatal("the session lives on")
-		}
-		time.Sleep(time.Millisecond)
-	}
+	waitFor(t, func() bool { return len(b.server.ListClients()) == 0 })
 }
 
 func TestBareEdge5AClearedWriteDeadlineStillClosesTheConnection(t *testing.T) {
@@ -177,42 +175,13 @@ func TestBareEdge5AClearedWriteDeadlineStillClosesTheConnection(t *testing.T) {
 	}
 }
 
-func TestBareEdge6AReadDeadlineDoesNotWakeARead(t *testing.T) {
-	b := newBare(t)
-	_ = b.socket(t, 1)
-	conn := b.dial(t)
-	result := make(chan error, 1)
-	reading := make(chan struct{})
-	go func() {
-		close(reading)
-		_, err := conn.Read(make([]byte, 1))
-		result <- err
-	}()
-	<-reading
-	select {
-	case err := <-result:
-		t.Fatalf("the read ended with %v by itself", err)
-	case <-time.After(100 * time.Millisecond): // the read waits now
-	}
-	if err := conn.SetReadDeadline(time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-result:
-		t.Errorf("the read was woken: %v", err)
-	case <-time.After(200 * time.Millisecond):
-	}
-	_ = conn.Close()
-	<-result
-	var timeout net.Error
-	if err := read(t, conn); errors.As(err, &timeout) && timeout.Timeout() {
-		t.Error("a deadline is a net.Error")
-	}
-}
+// Edges 6 and 15 cannot be shown under the race detector: setting a read deadline beside a
+// read is itself a data race in remotedialer. Edges 2, 7 and 8 need writes that hang for a
+// minute; the deadlock behind 7 and 8 is shown in package agent.
 
 func TestBareEdge9AListMadeBeforeADialClosesIt(t *testing.T) {
 	b := newBare(t)
-	ws := b.socket(t, 1)
+	ws := b.socket(t)
 	conn := b.dial(t)
 	send(t, ws, message(8, 0, "")) // the list lacks the connection
 	if err := read(t, conn); err == nil || !strings.Contains(err.Error(), "sync") {
@@ -231,7 +200,7 @@ func TestBareEdge10ADialThatFailsSucceedsFirst(t *testing.T) {
 
 func TestBareEdge11AHostileAgentFillsTheMemory(t *testing.T) {
 	b := newBare(t)
-	ws := b.socket(t, 1)
+	ws := b.socket(t)
 	conn := b.dial(t)
 	const size, pieces = 1 << 20, 16 // eight times what is to be the limit
 	go func() {

@@ -40,6 +40,8 @@ var errLinger = errors.New("the peer did not answer the close of the stream in t
 type Carrier interface {
 	// Send sends the parts as one and may wait for the network. It must not keep them.
 	Send(parts ...[]byte) error
+	// Cancel ends a Send that waits, and refuses further ones. It never waits.
+	Cancel()
 	// Post sends p, later when need be; it never waits, and must not keep p.
 	Post(p []byte)
 }
@@ -256,6 +258,9 @@ func (c *Conn) send(p []byte, blocked bool) error {
 	err := c.carrier.Send(parts[:count]...)
 	c.mu.Lock()
 	c.sending = false
+	if err != nil && (c.closed || c.peerClosed) {
+		err = nil // it was canceled; the caller looks why
+	}
 	if err != nil {
 		err = fmt.Errorf("sending on the carrier: %w", err)
 		c.fail(err)
@@ -353,6 +358,9 @@ func (c *Conn) drop() {
 func (c *Conn) wake() {
 	c.readable.Broadcast()
 	c.writable.Broadcast()
+	if c.sending && (c.closed || c.peerClosed || c.err != nil) {
+		c.carrier.Cancel()
+	}
 }
 
 // Ended tells the Conn that the carrier delivers nothing any more, and why.

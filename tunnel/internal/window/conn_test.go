@@ -162,6 +162,7 @@ func TestPeerThatIgnoresItsCreditIsCutOff(t *testing.T) {
 type nowhere struct{}
 
 func (nowhere) Send(...[]byte) error { return nil }
+func (nowhere) Cancel()              {}
 func (nowhere) Post([]byte)          {}
 
 func TestBudgetEndsTheStreamThatHoldsTheMost(t *testing.T) {

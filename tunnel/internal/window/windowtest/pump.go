@@ -21,11 +21,12 @@ type Stream interface {
 type Pump struct {
 	conn net.Conn
 
-	mu     sync.Mutex
-	cond   sync.Cond
-	queue  []byte
-	closed bool
-	err    error
+	mu       sync.Mutex
+	cond     sync.Cond
+	queue    []byte
+	closed   bool
+	canceled bool
+	err      error
 
 	// Ended is closed when the connection delivers nothing any more.
 	Ended chan struct{}
@@ -101,14 +102,25 @@ func (p *Pump) write() {
 func (p *Pump) Send(parts ...[]byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.queue) > 64<<10 && p.err == nil && !p.closed {
+	for len(p.queue) > 64<<10 && p.err == nil && !p.closed && !p.canceled {
 		p.cond.Wait()
+	}
+	if p.canceled {
+		return net.ErrClosed
 	}
 	for _, part := range parts {
 		p.queue = append(p.queue, part...)
 	}
 	p.cond.Broadcast()
 	return p.err
+}
+
+// Cancel implements window.Carrier.
+func (p *Pump) Cancel() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.canceled = true
+	p.cond.Broadcast()
 }
 
 // Post implements window.Carrier.
