@@ -93,8 +93,8 @@ func newRig(ctx context.Context, cfg config) (*rig, error) {
 	}
 	for _, p := range paths(cfg.cases) {
 		for _, name := range cfg.variants {
-			if p != near && name != direct && name != ours {
-				continue
+			if p != near && (name == stock || name == yamuxd) {
+				continue // their windows are known
 			}
 			v, err := open[name](ctx, p)
 			if err != nil {
@@ -177,12 +177,16 @@ func (r *rig) direct(ctx context.Context, p path) (*variant, error) {
 	return r.client(direct, url, nil)
 }
 
-func (r *rig) proxied(ctx context.Context, _ path) (*variant, error) {
+func (r *rig) proxied(ctx context.Context, p path) (*variant, error) {
 	server, err := r.front(ctx, r.hop)
 	if err != nil {
 		return nil, err
 	}
-	return r.client(hop, server.URL, nil)
+	url, err := r.over(ctx, p, server.URL)
+	if err != nil {
+		return nil, err
+	}
+	return r.client(hop, url, nil)
 }
 
 // front serves handler with TLS.
