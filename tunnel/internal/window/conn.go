@@ -237,15 +237,17 @@ func (c *Conn) Write(p []byte) (int, error) {
 		c.credit -= headerSize + n
 		blocked := c.credit <= headerSize && written+n < len(p)
 		c.toldBlocked = blocked
-		if err := c.send(p[written:written+n], blocked); err != nil {
+		sent, err := c.send(p[written:written+n], blocked)
+		if err != nil {
 			return written, err
 		}
-		written += n
+		written += sent
 	}
 }
 
-// send sends one data frame. The caller holds mu, which is let go meanwhile.
-func (c *Conn) send(p []byte, blocked bool) error {
+// send sends one data frame and returns how much of p was sent: nothing when the stream
+// was closed meanwhile. The caller holds mu, which is let go meanwhile.
+func (c *Conn) send(p []byte, blocked bool) (int, error) {
 	var head, tail [headerSize]byte
 	parts := [3][]byte{appendHeader(head[:0], kindData, len(p)), p}
 	count := 2
@@ -258,15 +260,16 @@ func (c *Conn) send(p []byte, blocked bool) error {
 	err := c.carrier.Send(parts[:count]...)
 	c.mu.Lock()
 	c.sending = false
-	if err != nil && (c.closed || c.peerClosed) {
-		err = nil // it was canceled; the caller looks why
+	defer c.sendEnds()
+	switch {
+	case err == nil:
+		return len(p), nil
+	case c.closed || c.peerClosed:
+		return 0, nil // it was canceled; the caller looks why
 	}
-	if err != nil {
-		err = fmt.Errorf("sending on the carrier: %w", err)
-		c.fail(err)
-	}
-	c.sendEnds()
-	return err
+	err = fmt.Errorf("sending on the carrier: %w", err)
+	c.fail(err)
+	return 0, err
 }
 
 // sendEnds tells the peer of the ends that it does not know of yet.
