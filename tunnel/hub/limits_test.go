@@ -148,6 +148,8 @@ func TestAgentsThatDoNotAnswerAStreamAreWaitedForOnlySoLong(t *testing.T) {
 			if !s.Connected(cluster) {
 				t.Error("the tunnel was lost over one stream")
 			}
+			// remotedialer at the other end must not be closed while it ends a stream.
+			waitFor(t, func() bool { return s.Tunnels()[0].Streams == 0 })
 		})
 	}
 }

@@ -87,7 +87,7 @@ func (t *tunnel) tryStream(ctx context.Context) (*window.Conn, error) {
 		t.workers.Go(func() {
 			if errors.As(err, &refused) {
 				t.metrics.refused.WithLabelValues(refusedByAgent).Inc()
-				s.awaitEnd()
+				s.awaitEnd(t.gone)
 			}
 			_ = s.carrier.Close() // remotedialer's Close returns no error
 			way.Unbind()
@@ -134,7 +134,7 @@ func (t *tunnel) finish(s *stream, err error) {
 	defer t.workers.Done()
 	t.metrics.streamFailed(err)
 	if err == nil {
-		s.awaitEnd() // both ends have closed the stream
+		s.awaitEnd(t.gone) // both ends have closed the stream
 	}
 	_ = s.carrier.Close()
 	s.way.Unbind()
@@ -143,11 +143,12 @@ func (t *tunnel) finish(s *stream, err error) {
 
 // awaitEnd waits a while for the agent to end a carrier. It is the agent that ends it
 // first: remotedialer closes a connection without a lock against its writers there.
-func (s *stream) awaitEnd() {
+func (s *stream) awaitEnd(gone <-chan struct{}) {
 	timer := time.NewTimer(endTime)
 	defer timer.Stop()
 	select {
 	case <-s.ended:
+	case <-gone:
 	case <-timer.C:
 	}
 }
