@@ -22,7 +22,7 @@ func (t *tunnel) roundTrip(req *http.Request) (*http.Response, error) {
 	url.Scheme, url.Host = "http", protocol.KubeAPI
 	out.URL, out.Host = &url, protocol.KubeAPI
 	t.working(1)
-	resp, err := t.transport().RoundTrip(out)
+	resp, err := t.pool().RoundTrip(out)
 	if err != nil {
 		t.working(-1)
 		return nil, err

@@ -46,7 +46,7 @@ type tunnel struct {
 	// One server a tunnel: remotedialer's own registry prefers dead sessions to new ones
 	// and holds one lock across the writes of all.
 	server    *remotedialer.Server
-	transport func() *http.Transport
+	transport *http.Transport // nil before the first request
 	budget    *window.Budget
 	onReady   func(*tunnel)
 	onDown    func(*tunnel, error)
@@ -78,16 +78,23 @@ func newTunnel(id Identity, limits Limits, metrics *metrics, onReady func(*tunne
 	t.server = remotedialer.New(authorize, func(http.ResponseWriter, *http.Request, int, error) {
 		// The websocket library has closed a hijacked connection that it could not use.
 	})
-	t.transport = sync.OnceValue(func() *http.Transport { // an idle tunnel needs none
-		return &http.Transport{
+	return t
+}
+
+// pool returns the transport of the tunnel's requests, which an idle tunnel does without.
+func (t *tunnel) pool() *http.Transport {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.transport == nil {
+		t.transport = &http.Transport{
 			DialContext:         t.dialStream,
-			MaxConnsPerHost:     limits.Streams,
+			MaxConnsPerHost:     t.limits.Streams,
 			MaxIdleConnsPerHost: idleStreams,
 			IdleConnTimeout:     idleStream,
 			DisableCompression:  true, // bytes pass as they are
 		}
-	})
-	return t
+	}
+	return t.transport
 }
 
 // serve runs the websocket on conn, which was hijacked from the request with the given
@@ -153,7 +160,7 @@ func (t *tunnel) down(cause error) {
 	for _, s := range open {
 		s.conn.Fail(fmt.Errorf("the tunnel to cluster %s was lost: %w", t.id.Cluster, cause))
 	}
-	t.transport().CloseIdleConnections()
+	t.pool().CloseIdleConnections()
 }
 
 // hijacked lets remotedialer hijack a connection once more, with the tunnel's own wrapper
