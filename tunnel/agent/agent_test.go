@@ -132,9 +132,9 @@ func tunnelTo(t *testing.T, f *far) *listener {
 		_, _ = a.routes[0].session(ctx, l, make(chan time.Duration, 1))
 	}()
 	t.Cleanup(func() {
+		f.streams.Wait() // remotedialer's server closes a connection without a lock against its writers
 		cancel()
 		<-done
-		f.streams.Wait()
 	})
 	return l
 }
