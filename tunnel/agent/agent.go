@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
@@ -25,8 +24,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/net/http/httpproxy"
 
-	"github.com/kubeprober/kubeprober/tunnel/internal/backoff"
 	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
 	"github.com/kubeprober/kubeprober/tunnel/internal/remote"
 )
@@ -48,6 +47,9 @@ type Options struct {
 	// HubURL is the address of the hub: http, https, ws or wss, host, port, and a path
 	// only when the hub is served below one.
 	HubURL string
+	// MoreHubs are the addresses of further hubs, in the form of HubURL. The agent keeps a
+	// tunnel to each of them, too.
+	MoreHubs []string
 	// Cluster is this cluster's name, a DNS label.
 	Cluster string
 	// UID is the UID of this cluster's kube-system namespace.
@@ -60,6 +62,14 @@ type Options struct {
 	Target http.Handler
 	// RootCAs verify the hub's certificate; nil takes those of the system.
 	RootCAs *x509.CertPool
+	// PinnedKeys, if there are any, are what the public key of the hub's certificate must
+	// be one of: base64 of the SHA-256 sum of its SubjectPublicKeyInfo, as in
+	// "sha256//...". The certificate need not be signed by a known authority then, unless
+	// RootCAs are given.
+	PinnedKeys []string
+	// Proxy returns the proxy for a URL, nil for none. Default: what HTTPS_PROXY,
+	// HTTP_PROXY and NO_PROXY of the environment say.
+	Proxy func(*url.URL) (*url.URL, error)
 	// MaxStreams is the most streams open at once. Default 1024.
 	MaxStreams int
 	Log        logr.Logger
@@ -68,8 +78,8 @@ type Options struct {
 // Agent keeps a tunnel to a hub.
 type Agent struct {
 	opts      Options
-	url       string
-	connected atomic.Bool
+	routes    []*route
+	connected atomic.Int32 // tunnels that are up
 
 	mu       sync.Mutex
 	closed   bool
@@ -79,8 +89,13 @@ type Agent struct {
 // CheckOptions tells what is wrong with opts. It does not look at the UID, which may not
 // be known as early as the rest.
 func CheckOptions(opts Options) error {
-	if _, err := connectURL(opts.HubURL); err != nil {
-		return fmt.Errorf("reading the master's address: %w", err)
+	for _, address := range append([]string{opts.HubURL}, opts.MoreHubs...) {
+		if _, err := connectURL(address); err != nil {
+			return fmt.Errorf("reading the master's address: %w", err)
+		}
+	}
+	if _, err := parsePins(opts.PinnedKeys); err != nil {
+		return err
 	}
 	if err := protocol.CheckClusterName(opts.Cluster); err != nil {
 		return err
@@ -99,13 +114,24 @@ func New(opts Options) (*Agent, error) {
 	if err := protocol.CheckUID(opts.UID); err != nil {
 		return nil, err
 	}
-	hub, err := connectURL(opts.HubURL)
+	remote.Harden()
+	opts.MaxStreams = cmp.Or(opts.MaxStreams, 1024)
+	if opts.Proxy == nil {
+		opts.Proxy = httpproxy.FromEnvironment().ProxyFunc()
+	}
+	pins, err := parsePins(opts.PinnedKeys)
 	if err != nil {
 		return nil, err
 	}
-	remote.Harden()
-	opts.MaxStreams = cmp.Or(opts.MaxStreams, 1024)
-	return &Agent{opts: opts, url: hub}, nil
+	a := &Agent{opts: opts}
+	for _, address := range append([]string{opts.HubURL}, opts.MoreHubs...) {
+		hub, err := connectURL(address)
+		if err != nil {
+			return nil, err
+		}
+		a.routes = append(a.routes, &route{Agent: a, url: hub, pins: pins})
+	}
+	return a, nil
 }
 
 // connectURL returns the websocket address that belongs to the hub's address.
@@ -134,15 +160,12 @@ func connectURL(address string) (string, error) {
 	return u.String(), nil
 }
 
-// Connected tells whether the tunnel is up.
-func (a *Agent) Connected() bool { return a.connected.Load() }
+// Connected tells whether a tunnel is up.
+func (a *Agent) Connected() bool { return a.connected.Load() > 0 }
 
-// Run keeps the tunnel up until ctx ends, which is no error, and returns when all that it
+// Run keeps a tunnel to each hub up until ctx ends, which is no error, and returns when all that it
 // started has ended. It must be called once.
 func (a *Agent) Run(ctx context.Context) error {
-	if strings.HasPrefix(a.url, "ws:") {
-		a.opts.Log.Info("The tunnel is not encrypted and its hub is not verified: use an https address outside trusted networks", "hub", a.url)
-	}
 	listener := newListener()
 	server := &http.Server{
 		Handler:           http.HandlerFunc(a.serveHTTP),
@@ -154,7 +177,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 
-	a.keepConnected(ctx, listener)
+	var routes sync.WaitGroup
+	for _, r := range a.routes {
+		routes.Go(func() { r.keepConnected(ctx, listener) })
+	}
+	routes.Wait()
 
 	err := server.Close() // the streams have failed with their tunnel
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
@@ -185,47 +212,4 @@ func (a *Agent) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.opts.Target.ServeHTTP(w, r)
-}
-
-func (a *Agent) keepConnected(ctx context.Context, listener *listener) {
-	var waits backoff.Backoff
-	for ctx.Err() == nil {
-		lasted, err := a.session(ctx, listener)
-		if ctx.Err() != nil {
-			return
-		}
-		if lasted >= healthyTime {
-			waits.Reset()
-		}
-		delay := reconnectDelay(&waits, err)
-		a.report(err, lasted, delay)
-		backoff.Sleep(ctx, delay)
-	}
-}
-
-// reconnectDelay returns how long to wait after err.
-func reconnectDelay(waits *backoff.Backoff, err error) time.Duration {
-	delay := waits.Next()
-	var refused *refusedError
-	if !errors.As(err, &refused) {
-		return delay
-	}
-	if refused.status == http.StatusUnauthorized || refused.status == http.StatusForbidden {
-		// Only a person can change that.
-		return backoff.Longest/2 + rand.N(backoff.Longest/2)
-	}
-	return delay + refused.retryAfter
-}
-
-func (a *Agent) report(err error, lasted, delay time.Duration) {
-	log := a.opts.Log.WithValues("hub", a.url, "retryIn", delay.Round(time.Millisecond).String())
-	var refused *refusedError
-	switch {
-	case errors.As(err, &refused):
-		log.Error(err, "The hub refused the tunnel", "status", refused.status)
-	case lasted > 0:
-		log.Info("Tunnel lost", "lasted", lasted.Round(time.Millisecond).String(), "reason", err.Error())
-	default:
-		log.Error(err, "Connecting to the hub failed")
-	}
 }

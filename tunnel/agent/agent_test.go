@@ -26,6 +26,7 @@ import (
 
 	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
 	"github.com/kubeprober/kubeprober/tunnel/internal/window"
+	"github.com/kubeprober/kubeprober/tunnel/internal/window/windowtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -66,27 +67,44 @@ func (f *far) dial(t *testing.T, network, address string) net.Conn {
 	return conn
 }
 
+// answer reads the answer to the opening of a stream.
+func answer(carrier net.Conn) (rest []byte, err error) {
+	var got []byte
+	for {
+		buf := make([]byte, 256)
+		n, readErr := carrier.Read(buf)
+		got = append(got, buf[:n]...)
+		rest, err := protocol.ParsePreface(got)
+		if rest != nil || err != nil {
+			return rest, err
+		}
+		if readErr != nil {
+			return nil, readErr
+		}
+	}
+}
+
 // dialStream opens a stream of ours.
 func (f *far) dialStream(t *testing.T) *window.Conn {
 	t.Helper()
 	carrier := f.dial(t, protocol.Network, protocol.KubeAPI)
-	rest, err := protocol.ReadPreface(carrier)
+	rest, err := answer(carrier)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream := window.New(window.Config{Window: protocol.Window, Addr: target{}})
-	if err := stream.Feed(rest); err != nil {
-		t.Fatal(err)
-	}
-	received := make(chan struct{})
-	f.streams.Go(func() {
-		defer close(received)
-		_ = stream.Receive(carrier)
+	pump := windowtest.New(carrier)
+	done := make(chan struct{})
+	stream := window.New(window.Config{
+		Window: protocol.Window,
+		Addr:   target{},
+		OnDone: func(error) { close(done) },
 	})
+	pump.Run(stream, rest)
+	stream.Start(pump)
 	f.streams.Go(func() {
-		_ = stream.Send(carrier)
-		<-received
-		_ = carrier.Close()
+		<-done
+		<-pump.Ended // the agent ends a connection first
+		pump.Stop()
 	})
 	return stream
 }
@@ -111,12 +129,12 @@ func tunnelTo(t *testing.T, f *far) *listener {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = a.session(ctx, l)
+		_, _ = a.routes[0].session(ctx, l, make(chan time.Duration, 1))
 	}()
 	t.Cleanup(func() {
+		f.streams.Wait() // remotedialer's server closes a connection without a lock against its writers
 		cancel()
 		<-done
-		f.streams.Wait()
 	})
 	return l
 }
@@ -160,7 +178,7 @@ func TestNothingFromTheWireIsDialled(t *testing.T) {
 	for _, tc := range cases {
 		t.Run(tc.name+" is refused", func(t *testing.T) {
 			conn := f.dial(t, tc.network, tc.address)
-			_, err := protocol.ReadPreface(conn)
+			_, err := answer(conn)
 			var refused *protocol.RefusedError
 			if !errors.As(err, &refused) || refused.Reason != "no such target" {
 				t.Errorf("answer: %v", err)

@@ -15,17 +15,15 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// copyBuffer is how much of a response is copied at once, in bytes.
-const copyBuffer = 32 << 10
+// copyBuffer is how much of a response is copied at once, in bytes: with the headers of
+// the tunnel around it, it fills four TLS records.
+const copyBuffer = 64<<10 - 64
 
 // APIServer returns a handler that passes requests on to the API server of config, as the
 // identity of config and no other: what a request says of its sender is taken out.
 // Upgrades (exec, port-forward) and streams (watch, logs) pass through.
 func APIServer(config *rest.Config, log logr.Logger) (http.Handler, error) {
-	config = rest.CopyConfig(config)
-	// An upgrade needs HTTP/1.1; one transport for everything keeps one pool.
-	config.NextProtos = []string{"http/1.1"}
-	transport, err := rest.TransportFor(config)
+	transport, err := newUpstream(config)
 	if err != nil {
 		return nil, fmt.Errorf("making a transport to the API server: %w", err)
 	}
@@ -39,10 +37,11 @@ func APIServer(config *rest.Config, log logr.Logger) (http.Handler, error) {
 			r.Out.Host = ""
 			stripIdentity(r.Out.Header)
 		},
-		Transport:     transport,
-		FlushInterval: -1, // events of a watch must not wait for a full buffer
-		BufferPool:    &buffers{},
-		ErrorLog:      slog.NewLogLogger(logr.ToSlogHandler(log), slog.LevelWarn),
+		Transport: transport,
+		// No FlushInterval: what has no length, as a watch or a log has none, is flushed at
+		// once anyway, and to say so for all costs each answer a timer and a frame.
+		BufferPool: &buffers{},
+		ErrorLog:   slog.NewLogLogger(logr.ToSlogHandler(log), slog.LevelWarn),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if r.Context().Err() == nil {
 				log.Error(err, "Passing on a request failed", "method", r.Method, "path", r.URL.Path)
@@ -50,6 +49,34 @@ func APIServer(config *rest.Config, log logr.Logger) (http.Handler, error) {
 			http.Error(w, "the agent could not reach its API server: "+err.Error(), http.StatusBadGateway)
 		},
 	}, nil
+}
+
+// upstream sends requests over HTTP/2, when the API server speaks it, and upgrades, which
+// need HTTP/1.1, on connections of their own.
+type upstream struct {
+	requests, upgrades http.RoundTripper
+}
+
+func newUpstream(config *rest.Config) (*upstream, error) {
+	requests, err := rest.TransportFor(config)
+	if err != nil {
+		return nil, err
+	}
+	config = rest.CopyConfig(config)
+	config.NextProtos = []string{"http/1.1"}
+	upgrades, err := rest.TransportFor(config)
+	if err != nil {
+		return nil, err
+	}
+	return &upstream{requests: requests, upgrades: upgrades}, nil
+}
+
+// RoundTrip implements http.RoundTripper.
+func (u *upstream) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Header.Get("Upgrade") != "" {
+		return u.upgrades.RoundTrip(req)
+	}
+	return u.requests.RoundTrip(req)
 }
 
 // tokenProtocol is how a websocket client of an API server passes a bearer token.

@@ -15,49 +15,75 @@ import (
 	"github.com/kubeprober/kubeprober/tunnel/internal/window"
 )
 
-// carrier is the end of a stream that remotedialer copies bytes to and from. The other
-// end is a connection of the agent's HTTP server.
+// carrier is the end of a stream that remotedialer has opened. remotedialer sends the
+// answer to the opening and learns of the end; the bytes between pass it by, on the link.
+// The other end is a connection of the agent's HTTP server.
 type carrier struct {
-	stream  *window.Conn // nil for a stream that is refused
-	refusal string
-	session *session
-	once    sync.Once
-	closed  chan struct{} // closed by Close
-	quiet   chan struct{} // closed when WriteTo writes no more and waits for the tunnel's end
+	stream   *window.Conn // nil for a stream that is refused
+	refusal  string
+	session  *session
+	once     sync.Once
+	finished chan struct{} // closed when the stream is over
+	closed   chan struct{} // closed by Close
+	quiet    chan struct{} // closed when WriteTo writes no more and waits for the tunnel's end
 }
 
 func newCarrier(s *session) *carrier {
-	return &carrier{session: s, closed: make(chan struct{}), quiet: make(chan struct{})}
+	return &carrier{
+		session:  s,
+		finished: make(chan struct{}),
+		closed:   make(chan struct{}),
+		quiet:    make(chan struct{}),
+	}
 }
 
 // accept makes c the carrier of a new stream.
 func (c *carrier) accept() {
-	c.stream = window.New(window.Config{Window: protocol.Window, Greeting: []byte(protocol.Preface), Addr: target{}})
+	c.stream = window.New(window.Config{
+		Window:    protocol.Window,
+		MaxWindow: protocol.MaxWindow,
+		Budget:    c.session.budget,
+		Addr:      target{},
+		OnDone:    func(error) { close(c.finished) },
+	})
 }
 
-// WriteTo implements io.WriterTo, by which io.Copy sends the stream's bytes to the hub.
-// When the tunnel is going down it returns only after remotedialer has closed all its
-// connections: after a copy remotedialer closes its end without a lock against that.
+// WriteTo implements io.WriterTo, which io.Copy calls with remotedialer's end. It returns
+// when the stream is over. When the tunnel is going down it returns only after
+// remotedialer has closed all its connections: after a copy remotedialer closes its end
+// without a lock against that.
 func (c *carrier) WriteTo(w io.Writer) (int64, error) {
-	counted := &countingWriter{w: w}
-	err := c.send(counted)
-	if counted.err != nil && !errors.Is(counted.err, io.ErrClosedPipe) {
+	err := c.run(w)
+	if err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		// Not this stream was closed, the tunnel is broken. Its reader need not know yet.
-		c.session.abort(counted.err)
+		c.session.abort(err)
 	}
+	c.fail(net.ErrClosed)
 	if c.session.isClosing() {
 		close(c.quiet)
 		<-c.session.over
 	}
-	return counted.n, err
+	return 0, err
 }
 
-func (c *carrier) send(w io.Writer) error {
+func (c *carrier) run(w io.Writer) error {
 	if c.stream == nil {
-		_, err := io.WriteString(w, protocol.Refusal(c.refusal))
+		return c.session.link.Unbound(func() error {
+			_, err := io.WriteString(w, protocol.Refusal(c.refusal))
+			return err
+		})
+	}
+	way, err := c.session.link.Bind(c, func() error {
+		_, err := io.WriteString(w, protocol.Preface)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	return c.stream.Send(w)
+	defer way.Unbind()
+	c.stream.Start(way) // one that has failed is over already
+	<-c.finished
+	return nil
 }
 
 // fail ends the stream, if there is one.
@@ -67,20 +93,42 @@ func (c *carrier) fail(err error) {
 	}
 }
 
-// ReadFrom implements io.ReaderFrom, by which io.Copy takes the bytes from the hub. It
-// returns after Close: remotedialer, which copies in both directions at once, closes its
-// end after either copy, without a lock against the other.
+// ReadFrom implements io.ReaderFrom, by which io.Copy waits for the end of remotedialer's
+// connection; what arrives before the stream is bound is its too. It returns after Close:
+// remotedialer, which copies in both directions at once, closes its end after either
+// copy, without a lock against the other.
 func (c *carrier) ReadFrom(r io.Reader) (int64, error) {
-	counted := &countingReader{r: r}
-	var err error
-	if c.stream == nil {
-		_, err = io.Copy(io.Discard, counted)
-	} else {
-		err = c.stream.Receive(counted)
+	var total int64
+	buf := make([]byte, 512)
+	for {
+		n, err := r.Read(buf)
+		total += int64(n)
+		if c.stream != nil {
+			c.Feed(buf[:n])
+		}
+		if err != nil {
+			if c.stream != nil {
+				c.stream.Ended(err)
+			}
+			<-c.closed
+			return total, err
+		}
 	}
-	<-c.closed
-	return counted.n, err
 }
+
+// Feed implements link.Sink.
+func (c *carrier) Feed(p []byte) {
+	_ = c.stream.Feed(p) // the stream has failed, which its reader and writer learn
+}
+
+// Reserve implements link.Sink.
+func (c *carrier) Reserve(n int) []byte { return c.stream.Reserve(n) }
+
+// Commit implements link.Sink.
+func (c *carrier) Commit(n int) { c.stream.Commit(n) }
+
+// Ended implements link.Sink; an agent learns of the end from remotedialer.
+func (c *carrier) Ended() {}
 
 // Close implements net.Conn.
 func (c *carrier) Close() error {
@@ -114,30 +162,6 @@ func (c *carrier) SetReadDeadline(time.Time) error { return errCopyOnly }
 
 // SetWriteDeadline implements net.Conn; remotedialer sets none.
 func (c *carrier) SetWriteDeadline(time.Time) error { return errCopyOnly }
-
-type countingWriter struct {
-	w   io.Writer
-	n   int64
-	err error
-}
-
-func (c *countingWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	c.err = err
-	return n, err
-}
-
-type countingReader struct {
-	r io.Reader
-	n int64
-}
-
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
-}
 
 type target struct{}
 

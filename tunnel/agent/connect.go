@@ -5,7 +5,6 @@ package agent
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +17,6 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
-	"github.com/kubeprober/kubeprober/tunnel/internal/socket"
 )
 
 const (
@@ -27,9 +25,9 @@ const (
 	idleTime = 20 * time.Second
 	// stallTime is how long one write to the socket may take.
 	stallTime = 20 * time.Second
-	// socketBuffer is the websocket's read and write buffer, in bytes. A larger message is
-	// cut into frames of this size, each with a system call of its own.
-	socketBuffer = 128 << 10
+	// socketBuffer is the websocket's read and write buffer, in bytes. The link moves all
+	// that is large past the websocket library.
+	socketBuffer = 4 << 10
 	// maxMessage bounds a websocket message from the hub, in bytes.
 	maxMessage = 256 << 10
 	// longestAsked bounds the Retry-After that is honoured.
@@ -53,29 +51,25 @@ func (e *refusedError) Error() string {
 }
 
 // connect opens the websocket of s, and sets its socket as soon as there is one.
-func (a *Agent) connect(ctx context.Context, s *session) (*websocket.Conn, error) {
+func (a *route) connect(ctx context.Context, s *session) (*websocket.Conn, error) {
 	secret, err := a.opts.Secret()
 	if err != nil {
 		return nil, fmt.Errorf("reading the secret: %w", err)
 	}
+	dial := func(dialCtx context.Context, _, address string) (net.Conn, error) {
+		conn, err := a.dialHub(dialCtx, address)
+		if err != nil {
+			return nil, err
+		}
+		s.take(ctx, conn)
+		return s.link, nil
+	}
 	dialer := websocket.Dialer{
-		Proxy:            http.ProxyFromEnvironment,
-		HandshakeTimeout: handshakeTime,
-		ReadBufferSize:   socketBuffer,
-		WriteBufferSize:  socketBuffer,
-		TLSClientConfig:  &tls.Config{RootCAs: a.opts.RootCAs, MinVersion: tls.VersionTLS12},
-		NetDialContext: func(dialCtx context.Context, network, address string) (net.Conn, error) {
-			conn, err := (&net.Dialer{}).DialContext(dialCtx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			if err := socket.Tune(conn, stallTime); err != nil {
-				_ = conn.Close() // of no use
-				return nil, fmt.Errorf("tuning the connection: %w", err)
-			}
-			s.take(ctx, conn)
-			return s.socket, nil
-		},
+		HandshakeTimeout:  handshakeTime,
+		ReadBufferSize:    socketBuffer,
+		WriteBufferSize:   socketBuffer,
+		NetDialContext:    dial,
+		NetDialTLSContext: dial,
 	}
 	ws, resp, err := dialer.DialContext(ctx, a.url, http.Header{
 		protocol.HeaderCluster: {a.opts.Cluster},
@@ -94,6 +88,7 @@ func (a *Agent) connect(ctx context.Context, s *session) (*websocket.Conn, error
 		_ = ws.Close() // of no use
 		return nil, fmt.Errorf("clearing the connection's deadlines: %w", err)
 	}
+	s.link.Start()
 	return ws, nil
 }
 

@@ -13,19 +13,27 @@ import (
 
 	"github.com/rancher/remotedialer"
 
+	"github.com/kubeprober/kubeprober/tunnel/internal/link"
 	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
 	"github.com/kubeprober/kubeprober/tunnel/internal/socket"
+	"github.com/kubeprober/kubeprober/tunnel/internal/window"
 )
 
 // quiesceTime bounds how long a lost tunnel waits for its streams to stop writing.
 const quiesceTime = 5 * time.Second
 
+// maxBuffered is how much of what the hub sent a tunnel may hold unread, in bytes.
+const maxBuffered = 64 << 20
+
 // session is one tunnel, from the agent's side.
 type session struct {
 	listener *listener
+	drained  chan<- time.Duration
 	limit    int
 
+	budget  *window.Budget
 	socket  *socket.Conn
+	link    *link.Conn
 	release func() bool   // unties the socket from the agent's context
 	over    chan struct{} // closed when remotedialer is done with the tunnel
 
@@ -35,14 +43,17 @@ type session struct {
 }
 
 // session opens a tunnel and serves it until it is lost or ctx ends. It returns how long
-// the tunnel lasted, 0 when there was none.
-func (a *Agent) session(ctx context.Context, l *listener) (lasted time.Duration, err error) {
+// the tunnel lasted, 0 when there was none. When the hub says that it will stop, drained
+// gets the time over which agents are to come back, at most once.
+func (a *route) session(ctx context.Context, l *listener, drained chan<- time.Duration) (lasted time.Duration, err error) {
 	s := &session{
 		listener: l,
+		drained:  drained,
 		limit:    a.opts.MaxStreams,
 		release:  func() bool { return true },
 		over:     make(chan struct{}),
 		carriers: map[*carrier]struct{}{},
+		budget:   window.NewBudget(maxBuffered),
 	}
 	defer func() { s.release() }()
 	ws, err := a.connect(ctx, s)
@@ -61,13 +72,14 @@ func (a *Agent) session(ctx context.Context, l *listener) (lasted time.Duration,
 	ws.SetPingHandler(nil)
 
 	a.opts.Log.Info("Tunnel opened", "hub", a.url, "Cluster", a.opts.Cluster)
-	a.connected.Store(true)
+	a.connected.Add(1)
 	// The session ends with its socket, not with ctx: streams have to stop first.
 	_, err = remote.Serve(context.WithoutCancel(ctx))
-	a.connected.Store(false)
+	a.connected.Add(-1)
 	s.socket.Down(err)
 	remote.Close()
 	close(s.over)
+	s.link.Wait()
 	_ = ws.Close() // the socket is closed
 	return time.Since(start), s.socket.Cause()
 }
@@ -75,7 +87,15 @@ func (a *Agent) session(ctx context.Context, l *listener) (lasted time.Duration,
 // take makes conn the session's socket, which ctx closes whatever is being done with it.
 func (s *session) take(ctx context.Context, conn net.Conn) {
 	s.socket = socket.New(conn, idleTime, stallTime, s.down)
+	s.link = link.New(s.socket, link.Config{Role: link.Agent, MaxStreams: s.limit, OnDrain: s.onDrain})
 	s.release = context.AfterFunc(ctx, func() { s.socket.Abort(ctx.Err()) })
+}
+
+func (s *session) onDrain(spread time.Duration) {
+	select {
+	case s.drained <- spread:
+	default: // told before
+	}
 }
 
 // dial answers the hub's wish for a stream. Only the one known target is ever accepted,

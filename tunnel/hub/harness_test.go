@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/testr"
 	"go.uber.org/goleak"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubeprober/kubeprober/tunnel/agent"
@@ -80,13 +82,17 @@ type site struct {
 
 func newSite(t *testing.T, limits hub.Limits) *site {
 	t.Helper()
+	return newSiteWith(t, hub.Options{Limits: limits})
+}
+
+// newSiteWith returns a site with what opts say and the usual secret and binder.
+func newSiteWith(t *testing.T, opts hub.Options) *site {
+	t.Helper()
 	s := &site{binder: &binder{}, events: make(chan hub.Event, 100)}
-	h, err := hub.New(hub.Options{
-		Secrets: func() [][]byte { return [][]byte{[]byte(secret)} },
-		Binder:  s.binder,
-		Log:     quietAfter(t),
-		Limits:  limits,
-	})
+	opts.Secrets = func() [][]byte { return [][]byte{[]byte(secret)} }
+	opts.Binder = s.binder
+	opts.Log = quietAfter(t)
+	h, err := hub.New(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,6 +141,12 @@ func apiServer(t *testing.T, handler http.Handler) *rest.Config {
 	t.Helper()
 	server := httptest.NewTLSServer(handler)
 	t.Cleanup(server.Close)
+	return restConfig(t, server)
+}
+
+// restConfig is the agent's way to server.
+func restConfig(t *testing.T, server *httptest.Server) *rest.Config {
+	t.Helper()
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, []byte(agentToken), 0o600); err != nil {
 		t.Fatal(err)
@@ -147,22 +159,12 @@ func apiServer(t *testing.T, handler http.Handler) *rest.Config {
 
 // closeIdle closes what client-go keeps for config, so that no goroutine is left.
 func closeIdle(config *rest.Config) {
-	config = rest.CopyConfig(config)
-	config.NextProtos = []string{"http/1.1"}
-	transport, err := rest.TransportFor(config)
-	if err != nil {
-		return
-	}
-	type wrapper interface{ WrappedRoundTripper() http.RoundTripper }
-	for {
-		if w, ok := transport.(wrapper); ok {
-			transport = w.WrappedRoundTripper()
-			continue
+	http1 := rest.CopyConfig(config)
+	http1.NextProtos = []string{"http/1.1"}
+	for _, c := range []*rest.Config{config, http1} {
+		if transport, err := rest.TransportFor(c); err == nil {
+			utilnet.CloseIdleConnectionsFor(transport)
 		}
-		if c, ok := transport.(interface{ CloseIdleConnections() }); ok {
-			c.CloseIdleConnections()
-		}
-		return
 	}
 }
 
@@ -242,6 +244,25 @@ func (l *logSink) add(line string) {
 	select {
 	case l.wake <- struct{}{}:
 	default:
+	}
+}
+
+// await returns when a line says text.
+func (l *logSink) await(t *testing.T, text string) {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		l.mu.Lock()
+		lines := strings.Join(l.lines, "\n")
+		l.mu.Unlock()
+		if strings.Contains(lines, text) {
+			return
+		}
+		select {
+		case <-l.wake:
+		case <-deadline:
+			t.Fatalf("the log does not say %q:\n%s", text, lines)
+		}
 	}
 }
 

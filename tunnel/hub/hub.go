@@ -6,8 +6,10 @@ package hub
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -26,10 +28,12 @@ type Hub struct {
 	opts     Options
 	registry *registry
 	door     *doorkeeper
+	metrics  *metrics
 
-	mu     sync.Mutex
-	closed bool
-	active sync.WaitGroup // calls of ServeHTTP
+	mu       sync.Mutex
+	stopping bool
+	spread   time.Duration  // over which agents are to come back
+	active   sync.WaitGroup // calls of ServeHTTP, and tunnels
 }
 
 // New returns a hub that serves nothing until it is mounted. It refuses a missing Binder
@@ -47,6 +51,7 @@ func New(opts Options) (*Hub, error) {
 		opts:     opts,
 		registry: newRegistry(opts.Limits.Tunnels),
 		door:     newDoorkeeper(opts.Limits.Handshakes),
+		metrics:  newMetrics(),
 	}, nil
 }
 
@@ -62,16 +67,24 @@ func (l Limits) withDefaults() Limits {
 	}
 }
 
-// ServeHTTP authenticates an agent, binds its name, upgrades the connection to a tunnel
-// and serves it until it ends. Mount it at /clusteragent/connect.
+// ServeHTTP authenticates an agent, binds its name and takes its connection over as a
+// tunnel, which lasts until it is lost or the hub is shut down. Mount it at
+// /clusteragent/connect.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !h.enter() {
-		busy(w, http.StatusServiceUnavailable, "the hub is shutting down")
+	done, ok := h.enter()
+	if !ok {
+		h.refuseStopping(w)
 		return
 	}
-	defer h.active.Done()
+	taken := false
+	defer func() {
+		if !taken {
+			done()
+		}
+	}()
 	leave := h.door.enter(r.RemoteAddr)
 	if leave == nil {
+		h.metrics.refused.WithLabelValues(refusedHandshakes).Inc()
 		busy(w, http.StatusTooManyRequests, "too many connects from this address at once")
 		return
 	}
@@ -80,11 +93,36 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	leave() // the handshake is over, the tunnel may last for months
-	t := newTunnel(id, h.opts.Limits, h.tunnelReady, h.tunnelDown)
-	if err := t.serve(w, r); err != nil {
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		h.opts.Log.Error(err, "Taking over a connection failed", "remoteAddr", r.RemoteAddr)
+		http.Error(w, "the connection could not be upgraded", http.StatusInternalServerError)
+		return
+	}
+	if rw.Reader.Buffered() > 0 {
+		_ = conn.Close() // refused, whatever it says
+		return
+	}
+	taken = true
+	key := r.Header.Get("Sec-Websocket-Key")
+	go func() {
+		defer done()
+		h.serve(id, conn, key)
+	}()
+}
+
+func (h *Hub) serve(id Identity, conn net.Conn, key string) {
+	t := newTunnel(id, h.opts.Limits, h.metrics, h.tunnelReady, h.tunnelDown)
+	if err := t.serve(conn, key); err != nil {
 		h.opts.Log.Info("Tunnel ended", "Cluster", id.Cluster, "remoteAddr", id.RemoteAddr, "reason", err.Error())
 	}
+}
+
+// isUpgrade tells whether r can become a websocket.
+func isUpgrade(r *http.Request) bool {
+	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-Websocket-Key"))
+	return r.Method == http.MethodGet && websocket.IsWebSocketUpgrade(r) && err == nil && len(key) == 16 &&
+		r.Header.Get("Sec-Websocket-Version") == websocketVersion
 }
 
 // admit authenticates and binds, or answers why not.
@@ -93,12 +131,15 @@ func (h *Hub) admit(w http.ResponseWriter, r *http.Request) (Identity, bool) {
 	id, err := h.Authenticate(r)
 	var refused *AuthError
 	if errors.As(err, &refused) {
+		h.metrics.refused.WithLabelValues(refusalReason(refused)).Inc()
 		log.Info("Refusing agent", "status", refused.Status, "reason", refused.Reason)
 		refused.Write(w)
 		return Identity{}, false
 	}
-	if !websocket.IsWebSocketUpgrade(r) {
+	if !isUpgrade(r) {
+		h.metrics.refused.WithLabelValues(refusedUpgrade).Inc()
 		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Sec-Websocket-Version", websocketVersion)
 		http.Error(w, "this is the endpoint of agents: it speaks websocket only", http.StatusUpgradeRequired)
 		return Identity{}, false
 	}
@@ -107,10 +148,12 @@ func (h *Hub) admit(w http.ResponseWriter, r *http.Request) (Identity, bool) {
 	defer cancel()
 	switch err := h.opts.Binder.Bind(ctx, id); {
 	case errors.Is(err, ErrRefused):
+		h.metrics.refused.WithLabelValues(refusedIdentity).Inc()
 		log.Info("Refusing agent", "status", http.StatusForbidden, "reason", err.Error())
 		http.Error(w, err.Error(), http.StatusForbidden)
 		return Identity{}, false
 	case err != nil:
+		h.metrics.refused.WithLabelValues(refusedBinder).Inc()
 		log.Error(err, "Binding the cluster name failed")
 		busy(w, http.StatusServiceUnavailable, "the cluster name could not be checked now")
 		return Identity{}, false
@@ -118,35 +161,34 @@ func (h *Hub) admit(w http.ResponseWriter, r *http.Request) (Identity, bool) {
 	return id, true
 }
 
+func refusalReason(err *AuthError) string {
+	if err.Status == http.StatusUnauthorized {
+		return refusedSecret
+	}
+	return refusedHeader
+}
+
 func busy(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	http.Error(w, text, status)
 }
 
-func (h *Hub) enter() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return false
-	}
-	h.active.Add(1)
-	return true
-}
-
 func (h *Hub) tunnelReady(t *tunnel) {
 	replaced, ok := h.registry.add(t)
 	if !ok {
-		t.close(errors.New("the hub is shutting down"))
+		t.close(errShuttingDown)
 		return
 	}
+	h.metrics.connects.Inc()
 	h.opts.Log.Info("Tunnel opened", "Cluster", t.id.Cluster, "remoteAddr", t.id.RemoteAddr, "agentVersion", t.id.AgentVersion)
 	for _, old := range replaced {
 		h.registry.remove(old, "Replaced by a newer tunnel")
-		old.close(errors.New("replaced by a newer tunnel"))
+		old.close(errReplaced)
 	}
 }
 
 func (h *Hub) tunnelDown(t *tunnel, cause error) {
+	h.metrics.ended(cause)
 	h.registry.remove(t, cause.Error())
 }
 
@@ -162,50 +204,12 @@ func (h *Hub) Connected(cluster string) bool { return h.registry.newest(cluster)
 // Clusters returns the names of the connected clusters, sorted.
 func (h *Hub) Clusters() []string { return h.registry.clusters() }
 
-// RoundTripper returns the way to the API server of cluster. It may be kept: each request
-// takes the newest live tunnel of that moment, and fails with ErrNotConnected without one.
-// Scheme and host of the URL are ignored. A 101 response has an io.ReadWriteCloser Body.
-func (h *Hub) RoundTripper(cluster string) http.RoundTripper {
-	return &roundTripper{registry: h.registry, cluster: cluster}
-}
-
-type roundTripper struct {
-	registry *registry
-	cluster  string
-}
-
-// RoundTrip implements http.RoundTripper.
-func (rt *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
-	t := rt.registry.newest(rt.cluster)
-	if t == nil {
-		closeBody(req)
-		return nil, fmt.Errorf("%w: %s", ErrNotConnected, rt.cluster)
-	}
-	resp, err := t.roundTrip(req)
-	if !errors.Is(err, errDial) || req.Context().Err() != nil || req.Body != nil && req.Body != http.NoBody {
-		return resp, err
-	}
-	// Nothing was sent, and there is no body that was closed: a tunnel that came up in the
-	// meantime may do it.
-	if newer := rt.registry.newest(rt.cluster); newer != nil && newer != t {
-		return newer.roundTrip(req)
-	}
-	return nil, err
-}
-
-// closeBody does what a RoundTripper owes even to a request that it does not send.
-func closeBody(req *http.Request) {
-	if req.Body != nil {
-		_ = req.Body.Close() // nobody reads it
-	}
-}
-
 // Disconnect closes the sockets of cluster at once and tells whether there were any.
 func (h *Hub) Disconnect(cluster, reason string) bool {
 	tunnels := h.registry.of(cluster)
 	for _, t := range tunnels {
 		h.registry.remove(t, reason)
-		t.close(errors.New(reason))
+		t.close(&disconnectedError{reason})
 	}
 	return len(tunnels) > 0
 }
@@ -220,10 +224,10 @@ func (h *Hub) Subscribe(f func(Event)) (unsubscribe func()) { return h.registry.
 // started, at most until ctx ends.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	h.mu.Lock()
-	h.closed = true
+	h.stopping = true
 	h.mu.Unlock()
 	for _, t := range h.registry.close() {
-		t.close(errors.New("the hub is shutting down"))
+		t.close(errShuttingDown)
 	}
 	done := make(chan struct{})
 	go func() {

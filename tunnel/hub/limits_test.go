@@ -40,6 +40,14 @@ func rdMessage(kind, conn int64, body string) []byte {
 	return append(b, body...)
 }
 
+// rdData returns a data message of remotedialer.
+func rdData(conn int64, body string) []byte {
+	b := binary.AppendVarint(nil, 1)
+	b = binary.AppendVarint(b, conn)
+	b = binary.AppendVarint(b, 1)
+	return append(binary.AppendVarint(b, 0), body...)
+}
+
 func TestHostileAgentsLoseTheirTunnel(t *testing.T) {
 	cases := []struct {
 		name string
@@ -140,6 +148,8 @@ func TestAgentsThatDoNotAnswerAStreamAreWaitedForOnlySoLong(t *testing.T) {
 			if !s.Connected(cluster) {
 				t.Error("the tunnel was lost over one stream")
 			}
+			// remotedialer at the other end must not be closed while it ends a stream.
+			waitFor(t, func() bool { return s.Tunnels()[0].Streams == 0 })
 		})
 	}
 }
@@ -330,4 +340,107 @@ func TestASlowSubscriberHearsTheNewestOfEachCluster(t *testing.T) {
 			t.Fatal("events are not coalesced")
 		}
 	}
+}
+
+func TestASilentTunnelIsClosed(t *testing.T) {
+	s := newSite(t, hub.Limits{IdleTimeout: 200 * time.Millisecond})
+	ws, _, err := s.connectRaw(t, clusterUID) // it never pings
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ws.Close() }()
+	s.await(t, true)
+	begun := time.Now()
+	s.await(t, false)
+	if took := time.Since(begun); took > patience/2 {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestAnAgentThatDoesNotReadHoldsUpNobodyElse(t *testing.T) {
+	s := newSite(t, hub.Limits{})
+	opts := s.options(t, apiServer(t, answer("hello")))
+	opts.Cluster = "edge-2"
+	start(t, opts)
+	s.await(t, true)
+	ws, _, err := s.connectRaw(t, clusterUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.await(t, true)
+	// It answers the opening of one stream, grants much, and reads no more.
+	ctx, cancel := context.WithCancel(t.Context())
+	stuck := make(chan error, 1)
+	body := &counter{w: io.Discard}
+	go func() {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://any/", io.TeeReader(zeros{}, body))
+		if err != nil {
+			stuck <- err
+			return
+		}
+		resp, err := s.RoundTripper(cluster).RoundTrip(req)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		stuck <- err
+	}()
+	if _, _, err := ws.ReadMessage(); err != nil { // the connect
+		t.Fatal(err)
+	}
+	if err := ws.WriteMessage(websocket.BinaryMessage, rdData(2, "kubeprober-stream/2\n\x02\x10\x00\x00\x00")); err != nil {
+		t.Fatal(err)
+	}
+	before := int64(-1)
+	poll(t, 100*time.Millisecond, func() bool {
+		now := body.n.Load()
+		stopped := now > 0 && now == before
+		before = now
+		return stopped
+	})
+	client := &http.Client{Transport: s.RoundTripper("edge-2")}
+	for range 20 {
+		if got := text(t, client); got != "hello" {
+			t.Errorf("another tunnel answers %q", got)
+		}
+	}
+	// What is asked of the stuck tunnel waits for no socket.
+	if n := len(s.Tunnels()); n != 2 {
+		t.Errorf("%d tunnels are listed, want 2", n)
+	}
+	cancel()
+	if err := <-stuck; err == nil {
+		t.Error("the request to the stuck agent was answered")
+	}
+	if !s.Disconnect(cluster, "test") {
+		t.Error("the stuck tunnel was gone")
+	}
+	_ = ws.Close()
+}
+
+func TestAPausedDownloadThatIsAbortedLeavesNothing(t *testing.T) {
+	ended := make(chan struct{})
+	s, client := connected(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		defer close(ended)
+		_, _ = io.Copy(w, zeros{})
+	}))
+	resp, err := get(t.Context(), client, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, resp.Body, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	held := -1
+	poll(t, 100*time.Millisecond, func() bool { // until nothing more comes
+		now := s.Tunnels()[0].BufferedBytes
+		stopped := now > 0 && now == held
+		held = now
+		return stopped
+	})
+	_ = resp.Body.Close()
+	<-ended
+	waitFor(t, func() bool {
+		state := s.Tunnels()[0]
+		return state.Streams == 0 && state.Requests == 0 && state.BufferedBytes == 0
+	}) // and goleak looks at both ends
 }

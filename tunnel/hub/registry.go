@@ -101,6 +101,24 @@ func (g *registry) clusters() []string {
 	return slices.Sorted(maps.Keys(g.tunnels))
 }
 
+func (g *registry) all() []*tunnel {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var all []*tunnel
+	for _, tunnels := range g.tunnels {
+		all = append(all, tunnels...)
+	}
+	return all
+}
+
+// drain refuses further tunnels and returns the live ones.
+func (g *registry) drain() []*tunnel {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	return g.all()
+}
+
 // close refuses further tunnels, ends the subscriptions and returns the live tunnels.
 func (g *registry) close() []*tunnel {
 	g.mu.Lock()

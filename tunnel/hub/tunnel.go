@@ -14,8 +14,7 @@ import (
 
 	"github.com/rancher/remotedialer"
 
-	"github.com/kubeprober/kubeprober/tunnel/internal/guard"
-	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
+	"github.com/kubeprober/kubeprober/tunnel/internal/link"
 	"github.com/kubeprober/kubeprober/tunnel/internal/socket"
 	"github.com/kubeprober/kubeprober/tunnel/internal/window"
 )
@@ -23,9 +22,11 @@ import (
 const (
 	// stallTime is how long one write to a tunnel's socket may take.
 	stallTime = 20 * time.Second
-	// socketBuffer is the read and write buffer of a tunnel at the hub, in bytes. Large
-	// reads and writes go past it, so it is kept small for the many idle tunnels.
-	socketBuffer = 4 << 10
+	// socketBuffer is the read buffer of a tunnel at the hub, in bytes. Large reads go
+	// past it, so it is kept small for the many idle tunnels.
+	socketBuffer = 512
+	// websocketVersion is the only version of the protocol that there is.
+	websocketVersion = "13"
 	// idleStream is how long a pooled stream is kept without a request. It is shorter
 	// than the agent's, so that no request meets a stream that is being closed.
 	idleStream = 90 * time.Second
@@ -37,59 +38,87 @@ const (
 
 // tunnel is one accepted connection of an agent.
 type tunnel struct {
-	id     Identity
-	limits Limits
-	since  time.Time // set when the tunnel is ready, before it is registered
+	id      Identity
+	limits  Limits
+	metrics *metrics
+	since   time.Time // set when the tunnel is ready, before it is registered
 
 	// One server a tunnel: remotedialer's own registry prefers dead sessions to new ones
 	// and holds one lock across the writes of all.
 	server    *remotedialer.Server
-	transport *http.Transport
+	transport *http.Transport // nil before the first request
 	budget    *window.Budget
 	onReady   func(*tunnel)
 	onDown    func(*tunnel, error)
 
-	socket *socket.Conn // set while the connection is upgraded, before onReady
+	socket *socket.Conn  // set while the connection is upgraded, before onReady
+	link   *link.Conn    // likewise
+	gone   chan struct{} // closed when the tunnel goes down
 
-	mu      sync.Mutex
-	closed  bool
-	streams map[*window.Conn]struct{}
+	mu       sync.Mutex
+	closed   bool
+	draining bool
+	requests int // at work
+	streams  map[*stream]struct{}
 
-	senders sync.WaitGroup // streams that may be writing to remotedialer
 	workers sync.WaitGroup // all goroutines of this tunnel
 }
 
-func newTunnel(id Identity, limits Limits, onReady func(*tunnel), onDown func(*tunnel, error)) *tunnel {
+func newTunnel(id Identity, limits Limits, metrics *metrics, onReady func(*tunnel), onDown func(*tunnel, error)) *tunnel {
 	t := &tunnel{
 		id:      id,
 		limits:  limits,
+		metrics: metrics,
 		budget:  window.NewBudget(limits.BufferedBytes),
 		onReady: onReady,
 		onDown:  onDown,
-		streams: map[*window.Conn]struct{}{},
+		gone:    make(chan struct{}),
 	}
 	authorize := func(*http.Request) (string, bool, error) { return id.Cluster, true, nil }
 	t.server = remotedialer.New(authorize, func(http.ResponseWriter, *http.Request, int, error) {
 		// The websocket library has closed a hijacked connection that it could not use.
 	})
-	t.transport = &http.Transport{
-		DialContext:         t.dialStream,
-		MaxConnsPerHost:     limits.Streams,
-		MaxIdleConnsPerHost: idleStreams,
-		IdleConnTimeout:     idleStream,
-		DisableCompression:  true, // bytes pass as they are
-	}
 	return t
 }
 
-// serve upgrades the connection and returns when the tunnel has ended and all that it
-// started has.
-func (t *tunnel) serve(w http.ResponseWriter, r *http.Request) error {
-	t.server.ServeHTTP(&hijacker{ResponseWriter: w, wrap: t.take}, r)
+// pool returns the transport of the tunnel's requests, which an idle tunnel does without.
+func (t *tunnel) pool() *http.Transport {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.transport == nil {
+		t.transport = &http.Transport{
+			DialContext:         t.dialStream,
+			MaxConnsPerHost:     t.limits.Streams,
+			MaxIdleConnsPerHost: idleStreams,
+			IdleConnTimeout:     idleStream,
+			DisableCompression:  true, // bytes pass as they are
+		}
+	}
+	return t.transport
+}
+
+// serve runs the websocket on conn, which was hijacked from the request with the given
+// key, and returns when the tunnel has ended and all that it started has.
+//
+// It gives remotedialer a request of its own: what the HTTP server keeps for a request,
+// buffers and a large stack, must not last as long as a tunnel.
+func (t *tunnel) serve(conn net.Conn, key string) error {
+	r := &http.Request{Method: http.MethodGet, Header: http.Header{
+		"Connection":            {"Upgrade"},
+		"Upgrade":               {"websocket"},
+		"Sec-Websocket-Version": {websocketVersion},
+		"Sec-Websocket-Key":     {key},
+	}}
+	t.server.ServeHTTP(&hijacked{conn: conn, wrap: func(conn net.Conn) (net.Conn, error) {
+		r.Header = nil // it was read; the request lasts as long as the tunnel
+		return t.take(conn)
+	}}, r)
 	if t.socket == nil {
+		_ = conn.Close() // of no use
 		return errors.New("the connection could not be upgraded")
 	}
 	t.socket.Down(errors.New("websocket ended"))
+	t.link.Wait()
 	t.workers.Wait()
 	return t.socket.Cause()
 }
@@ -103,7 +132,8 @@ func (t *tunnel) take(conn net.Conn) (net.Conn, error) {
 	if err := t.socket.Arm(); err != nil {
 		return nil, fmt.Errorf("clearing the connection's deadlines: %w", err)
 	}
-	return guard.New(t.socket, t.limits.Streams, t.ready), nil
+	t.link = link.New(t.socket, link.Config{Role: link.Hub, MaxStreams: t.limits.Streams, OnStart: t.ready, Totals: &t.metrics.totals})
+	return t.link, nil
 }
 
 // ready is called by the first read, when remotedialer knows its session.
@@ -116,56 +146,45 @@ func (t *tunnel) ready() {
 func (t *tunnel) close(reason error) { t.socket.Abort(reason) }
 
 // down ends all streams. The socket calls it before remotedialer learns that its
-// connection is gone, and it returns when no stream writes any more: remotedialer closes
-// its connections without a lock against their writers.
+// connection is gone.
 func (t *tunnel) down(cause error) {
 	t.onDown(t, cause)
 	t.mu.Lock()
 	t.closed = true
-	for stream := range t.streams {
-		stream.Fail(fmt.Errorf("the tunnel to cluster %s was lost: %w", t.id.Cluster, cause))
+	close(t.gone)
+	var open []*stream
+	for s := range t.streams {
+		open = append(open, s)
 	}
 	t.mu.Unlock()
-	t.senders.Wait()
-	t.transport.CloseIdleConnections()
+	for _, s := range open {
+		s.conn.Fail(fmt.Errorf("the tunnel to cluster %s was lost: %w", t.id.Cluster, cause))
+	}
+	t.pool().CloseIdleConnections()
 }
 
-// hijacker lets the tunnel put its own wrapper on the connection that the websocket
-// library takes over.
-type hijacker struct {
-	http.ResponseWriter
+// hijacked lets remotedialer hijack a connection once more, with the tunnel's own wrapper
+// on it.
+type hijacked struct {
+	conn net.Conn
 	wrap func(net.Conn) (net.Conn, error)
 }
 
 // Hijack implements http.Hijacker.
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+func (h *hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	wrapped, err := h.wrap(h.conn)
 	if err != nil {
-		return nil, nil, err
-	}
-	if rw.Reader.Buffered() > 0 {
-		_ = conn.Close() // refused, whatever it says
-		return nil, nil, errors.New("the agent sent data before the handshake was over")
-	}
-	wrapped, err := h.wrap(conn)
-	if err != nil {
-		_ = conn.Close() // of no use
 		return nil, nil, err
 	}
 	return wrapped, bufio.NewReadWriter(
-		bufio.NewReaderSize(wrapped, socketBuffer), bufio.NewWriterSize(wrapped, socketBuffer)), nil
+		bufio.NewReaderSize(wrapped, socketBuffer), bufio.NewWriterSize(wrapped, 16)), nil // nothing uses the writer
 }
 
-// roundTrip sends req to the API server of the agent.
-func (t *tunnel) roundTrip(req *http.Request) (*http.Response, error) {
-	out := req.WithContext(req.Context()) // a copy, because the URL changes
-	url := *req.URL
-	url.Scheme, url.Host = "http", protocol.KubeAPI
-	out.URL, out.Host = &url, protocol.KubeAPI
-	resp, err := t.transport.RoundTrip(out)
-	if err != nil {
-		return nil, err
-	}
-	resp.Request = req
-	return resp, nil
-}
+// Header implements http.ResponseWriter; nothing is answered by it.
+func (h *hijacked) Header() http.Header { return http.Header{} }
+
+// Write implements http.ResponseWriter.
+func (h *hijacked) Write([]byte) (int, error) { return 0, http.ErrHijacked }
+
+// WriteHeader implements http.ResponseWriter.
+func (h *hijacked) WriteHeader(int) {}

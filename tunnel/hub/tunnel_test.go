@@ -170,8 +170,8 @@ func TestManyLargeTransfersAtOnce(t *testing.T) {
 }
 
 func TestUpgradedStreamGoesOnAfterBothSidesWereUnread(t *testing.T) {
-	// More than all buffers on the way hold, the kernel's included.
-	const size = 16 << 20
+	t.Parallel() // it takes its time
+	const size, pause = 64 << 20, 30 * time.Second
 	drain := make(chan struct{})
 	s, _ := connected(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, rw := takeUpgrade(w)
@@ -207,6 +207,11 @@ func TestUpgradedStreamGoesOnAfterBothSidesWereUnread(t *testing.T) {
 	})
 	if n := progress.n.Load(); n == size {
 		t.Fatal("everything was taken with nobody reading")
+	}
+	if !testing.Short() {
+		timer := time.NewTimer(pause)
+		defer timer.Stop()
+		<-timer.C
 	}
 	close(drain)
 	if _, err := io.CopyN(io.Discard, conn, size); err != nil {
@@ -263,20 +268,7 @@ func TestAgentsAreRefused(t *testing.T) {
 			opts.Log = logr.New(log)
 			tc.change(s, &opts)
 			start(t, opts)
-			deadline := time.After(patience)
-			for {
-				log.mu.Lock()
-				text := strings.Join(log.lines, "\n")
-				log.mu.Unlock()
-				if strings.Contains(text, tc.says) {
-					break
-				}
-				select {
-				case <-log.wake:
-				case <-deadline:
-					t.Fatalf("the agent's log does not say %q:\n%s", tc.says, text)
-				}
-			}
+			log.await(t, tc.says)
 			if s.Connected(cluster) {
 				t.Error("the cluster is connected")
 			}
@@ -315,9 +307,6 @@ func TestRequestsWithoutATunnelSaySo(t *testing.T) {
 }
 
 func TestNewestTunnelWins(t *testing.T) {
-	answer := func(text string) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
-	}
 	s := newSite(t, hub.Limits{})
 	start(t, s.options(t, apiServer(t, answer("old"))))
 	s.await(t, true)

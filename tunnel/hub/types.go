@@ -58,8 +58,11 @@ type Options struct {
 	Secrets SecretSource
 	// Binder is required.
 	Binder Binder
-	Log    logr.Logger
-	Limits Limits
+	// Locator finds the clusters whose tunnels end at other replicas. Nil when there are
+	// none.
+	Locator Locator
+	Log     logr.Logger
+	Limits  Limits
 }
 
 // Limits bound what agents can make the hub spend.

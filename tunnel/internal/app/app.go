@@ -84,6 +84,8 @@ func serve(ctx context.Context, p Process, f *flags, s *settings, log logr.Logge
 		Target:  target,
 		RootCAs: roots,
 		Log:     log,
+
+		PinnedKeys: f.masterPins,
 	}
 	if err := agent.CheckOptions(opts); err != nil {
 		return err

@@ -38,6 +38,7 @@ type flags struct {
 	cluster      string
 	secretFile   string
 	masterCAFile string
+	masterPins   []string
 	healthAddr   string
 	kubeconfig   string
 	version      bool
@@ -52,6 +53,10 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	set.StringVar(&f.cluster, "cluster-name", "", "The name of this cluster. Overrides CLUSTER_NAME and the config file.")
 	set.StringVar(&f.secretFile, "secret-key-file", "", "A file with the secret key; it is read anew for each connect. Overrides SECRET_KEY and the config file. Default "+defaultSecretFile+", when there is one.")
 	set.StringVar(&f.masterCAFile, "master-ca-file", "", "A PEM file with the certificates that verify the master. Default: those of the system.")
+	set.Func("master-key-pin", "A public key that the master's certificate may have: sha256//BASE64 of the SHA-256 sum of its SubjectPublicKeyInfo. May be given more than once. Without --master-ca-file the certificate then needs no known authority.", func(text string) error {
+		f.masterPins = append(f.masterPins, text)
+		return nil
+	})
 	set.StringVar(&f.healthAddr, "health-probe-bind-address", defaultHealthAddr, "The address of /healthz, /readyz and /connected.")
 	set.StringVar(&f.kubeconfig, "kubeconfig", "", "A kubeconfig of the cluster to serve. Default: the cluster that the process runs in.")
 	set.BoolVar(&f.version, "version", false, "Print the version and exit.")

@@ -10,7 +10,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 )
 
@@ -33,16 +32,18 @@ const (
 )
 
 // Window is how many wire bytes of one stream may be under way or unread in each
-// direction. It stays well below 2 MiB: there remotedialer pauses the sender, and a pause
-// can lose its wake-up.
-const Window = 1 << 20
+// direction at first, and MaxWindow how many when the way is long.
+const (
+	Window    = 1 << 20
+	MaxWindow = 32 << 20
+)
 
 // Preface is the first line that an agent sends on a stream that it accepted. Opening a
 // stream is not acknowledged by remotedialer itself.
-const Preface = "kubeprober-stream/1\n"
+const Preface = "kubeprober-stream/2\n"
 
 const (
-	refusalStart = "kubeprober-refused/1 "
+	refusalStart = "kubeprober-refused/2 "
 	maxPreface   = 256
 )
 
@@ -61,26 +62,21 @@ func (e *RefusedError) Error() string { return "the agent refused the stream: " 
 // ErrPreface is returned for an answer that is not the preface.
 var ErrPreface = errors.New("the answer is not a stream preface")
 
-// ReadPreface reads the preface from r and returns what r gave beyond it. Its errors are
-// a *RefusedError, ErrPreface, or what r returned.
-func ReadPreface(r io.Reader) (rest []byte, err error) {
-	buf := make([]byte, 0, maxPreface)
-	for {
-		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		line, rest, complete := bytes.Cut(buf, []byte{'\n'})
-		reason, refused := bytes.CutPrefix(line, []byte(refusalStart))
-		switch {
-		case complete && string(line)+"\n" == Preface:
-			return rest, nil
-		case complete && refused:
-			return nil, &RefusedError{Reason: strings.ToValidUTF8(string(reason), "?")}
-		case complete || len(buf) == cap(buf) || !refused && !couldBecome(line):
-			return nil, ErrPreface
-		case err != nil:
-			return nil, err
-		}
+// ParsePreface parses the beginning of a stream. It returns what comes after the preface,
+// which is not nil, or nil when the preface is not complete. Its errors are a *RefusedError
+// or ErrPreface.
+func ParsePreface(b []byte) (rest []byte, err error) {
+	line, rest, complete := bytes.Cut(b, []byte{'\n'})
+	reason, refused := bytes.CutPrefix(line, []byte(refusalStart))
+	switch {
+	case complete && string(line)+"\n" == Preface:
+		return rest, nil
+	case complete && refused && len(line) < maxPreface:
+		return nil, &RefusedError{Reason: strings.ToValidUTF8(string(reason), "?")}
+	case complete || len(b) >= maxPreface || !refused && !couldBecome(line):
+		return nil, ErrPreface
 	}
+	return nil, nil
 }
 
 // couldBecome tells whether line is the beginning of one of the known lines.

@@ -21,6 +21,7 @@ var chunks = sync.Pool{New: func() any { return new(chunk) }}
 type buffer struct {
 	queue []*chunk
 	size  int
+	next  *chunk // reserved, not in the queue yet
 }
 
 // Len returns how many bytes can be read.
@@ -43,6 +44,29 @@ func (b *buffer) Write(p []byte) {
 		tail.end += n
 		p = p[n:]
 	}
+}
+
+// Reserve returns a buffer of at most n bytes that Commit then appends.
+func (b *buffer) Reserve(n int) []byte {
+	if b.next == nil {
+		b.next, _ = chunks.Get().(*chunk) // the pool holds nothing else
+	}
+	b.next.start, b.next.end = 0, 0
+	return b.next.data[:min(n, chunkSize)]
+}
+
+// Commit appends the first n bytes of the buffer reserved last.
+func (b *buffer) Commit(n int) {
+	if n < chunkSize/4 {
+		b.Write(b.next.data[:n]) // a chunk must not be held for little
+		chunks.Put(b.next)
+		b.next = nil
+		return
+	}
+	b.next.end = n
+	b.queue = append(b.queue, b.next)
+	b.next = nil
+	b.size += n
 }
 
 // Read takes up to len(p) bytes off the front and returns how many.

@@ -9,12 +9,13 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 	"golang.org/x/net/nettest"
+
+	"github.com/kubeprober/kubeprober/tunnel/internal/window/windowtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -24,28 +25,29 @@ type testAddr struct{}
 func (testAddr) Network() string { return "test" }
 func (testAddr) String() string  { return "test" }
 
-// run starts the carrier side of c on carrier. The returned function waits for its end.
-func run(c *Conn, carrier net.Conn) (wait func()) {
-	var group sync.WaitGroup
-	group.Go(func() {
-		_ = c.Send(carrier)
-		_ = carrier.Close()
-	})
-	group.Go(func() { _ = c.Receive(carrier) })
-	return group.Wait
+// over returns a Conn that runs on carrier, and what ends the carrier.
+func over(carrier net.Conn, window, maxWindow int) (*Conn, func()) {
+	pump := windowtest.New(carrier)
+	done := make(chan struct{})
+	c := New(Config{Window: window, MaxWindow: maxWindow, Addr: testAddr{}, OnDone: func(error) { close(done) }})
+	pump.Run(c, nil)
+	c.Start(pump)
+	return c, func() {
+		_ = c.Close()
+		<-done
+		pump.Stop()
+	}
 }
 
 // pair returns two connected Conns with windows of the given size.
 func pair(window int) (a, b *Conn, stop func()) {
 	carrierA, carrierB := net.Pipe()
-	a = New(Config{Window: window, Addr: testAddr{}})
-	b = New(Config{Window: window, Addr: testAddr{}})
-	waitA, waitB := run(a, carrierA), run(b, carrierB)
+	a, stopA := over(carrierA, window, window)
+	b, stopB := over(carrierB, window, window)
 	return a, b, func() {
-		_ = a.Close()
 		_ = b.Close()
-		waitA()
-		waitB()
+		stopA()
+		stopB()
 	}
 }
 
@@ -69,8 +71,8 @@ func TestEndsAreTold(t *testing.T) {
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			carrierA, carrierB := net.Pipe()
-			a, b := New(Config{Window: 4096, Addr: testAddr{}}), New(Config{Window: 4096, Addr: testAddr{}})
-			waitA, waitB := run(a, carrierA), run(b, carrierB)
+			a, stopA := over(carrierA, 4096, 4096)
+			b, stopB := over(carrierB, 4096, 4096)
 			if _, err := a.Write([]byte("last words")); err != nil {
 				t.Fatal(err)
 			}
@@ -83,9 +85,8 @@ func TestEndsAreTold(t *testing.T) {
 				t.Errorf("read after the end: %v, want %v", err, tc.read)
 			}
 			_ = a.Close()
-			_ = b.Close()
-			waitA()
-			waitB()
+			stopB()
+			stopA()
 		})
 	}
 }
@@ -150,18 +151,27 @@ func TestPeerThatIgnoresItsCreditIsCutOff(t *testing.T) {
 			if err := c.Feed(tc.wire); !errors.Is(err, ErrProtocol) {
 				t.Errorf("Feed: %v, want %v", err, ErrProtocol)
 			}
-			if err := c.Send(io.Discard); !errors.Is(err, ErrProtocol) {
-				t.Errorf("Send: %v, want %v", err, ErrProtocol)
+			if _, err := c.Write([]byte("x")); !errors.Is(err, ErrProtocol) {
+				t.Errorf("Write: %v, want %v", err, ErrProtocol)
 			}
 		})
 	}
 }
+
+// nowhere is a Carrier that loses everything.
+type nowhere struct{}
+
+func (nowhere) Send(...[]byte) error { return nil }
+func (nowhere) Cancel()              {}
+func (nowhere) Post([]byte)          {}
 
 func TestBudgetEndsTheStreamThatHoldsTheMost(t *testing.T) {
 	budget := NewBudget(10 << 10)
 	data := func(n int) []byte { return append(appendHeader(nil, kindData, n), make([]byte, n)...) }
 	large := New(Config{Window: 64 << 10, Budget: budget, Addr: testAddr{}})
 	small := New(Config{Window: 64 << 10, Budget: budget, Addr: testAddr{}})
+	large.Start(nowhere{})
+	small.Start(nowhere{})
 	for _, step := range []struct {
 		conn *Conn
 		n    int

@@ -22,10 +22,11 @@ const maxCredit = 1 << 30
 type kind byte
 
 const (
-	kindData   kind = 1 // value: length of the payload that follows
-	kindCredit kind = 2 // value: how many more wire bytes of data frames may be sent
-	kindFin    kind = 3 // value 0: the sender will send no more data
-	kindClose  kind = 4 // value 0: the sender will neither send nor read any more
+	kindData    kind = 1 // value: length of the payload that follows
+	kindCredit  kind = 2 // value: how many more wire bytes of data frames may be sent
+	kindFin     kind = 3 // value 0: the sender will send no more data
+	kindClose   kind = 4 // value 0: the sender will neither send nor read any more
+	kindBlocked kind = 5 // value 0: the sender has more to send and no credit
 )
 
 // ErrProtocol marks bytes from the peer that are not allowed. The stream is lost.
@@ -41,6 +42,7 @@ type sink interface {
 	onDataHeader(n int) error
 	onData(p []byte)
 	onCredit(n int) error
+	onBlocked()
 	onFin() error
 	onClose() error
 }
@@ -89,14 +91,18 @@ func (d *decoder) frame(s sink) error {
 			return fmt.Errorf("%w: credit of %d bytes", ErrProtocol, value)
 		}
 		return s.onCredit(int(value))
-	case kindFin, kindClose:
+	case kindBlocked, kindFin, kindClose:
 		if value != 0 {
-			return fmt.Errorf("%w: closing frame with value %d", ErrProtocol, value)
+			return fmt.Errorf("%w: frame of kind %d with value %d", ErrProtocol, k, value)
 		}
-		if k == kindFin {
+		switch k {
+		case kindFin:
 			return s.onFin()
+		case kindClose:
+			return s.onClose()
 		}
-		return s.onClose()
+		s.onBlocked()
+		return nil
 	default:
 		return fmt.Errorf("%w: unknown frame kind %d", ErrProtocol, k)
 	}

@@ -1,0 +1,98 @@
+// Copyright 2026 The Kubeprober Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/kubeprober/kubeprober/tunnel/internal/backoff"
+)
+
+// route is the way to one hub.
+type route struct {
+	*Agent
+	url  string
+	pins []pin
+}
+
+// outcome is how a session ended.
+type outcome struct {
+	lasted time.Duration // 0 when there was none
+	err    error
+}
+
+// keepConnected keeps a tunnel to the hub up until ctx ends. When the hub says that it
+// will stop, the next tunnel is opened beside the one that it still serves.
+func (a *route) keepConnected(ctx context.Context, listener *listener) {
+	if strings.HasPrefix(a.url, "ws:") {
+		a.opts.Log.Info("The tunnel is not encrypted and its hub is not verified: use an https address outside trusted networks", "hub", a.url)
+	}
+	var waits backoff.Backoff
+	former := make(chan outcome) // how the session before ended
+	close(former)
+	for ctx.Err() == nil {
+		drained := make(chan time.Duration, 1)
+		ended := make(chan outcome, 1)
+		go func() {
+			lasted, err := a.session(ctx, listener, drained)
+			ended <- outcome{lasted, err}
+		}()
+		select {
+		case o := <-ended:
+			if ctx.Err() == nil {
+				a.pause(ctx, &waits, o)
+			}
+		case spread := <-drained:
+			<-former // there are never more than two
+			former = make(chan outcome, 1)
+			go func(former chan<- outcome) { former <- <-ended }(former)
+			delay := rand.N(spread + 1)
+			a.opts.Log.Info("The hub is going to stop, connecting anew", "hub", a.url, "in", delay.Round(time.Millisecond).String())
+			backoff.Sleep(ctx, delay)
+		}
+	}
+	<-former
+}
+
+// pause waits before the attempt after a session that ended with o.
+func (a *route) pause(ctx context.Context, waits *backoff.Backoff, o outcome) {
+	if o.lasted >= healthyTime {
+		waits.Reset()
+	}
+	delay := reconnectDelay(waits, o.err)
+	a.report(o.err, o.lasted, delay)
+	backoff.Sleep(ctx, delay)
+}
+
+// reconnectDelay returns how long to wait after err.
+func reconnectDelay(waits *backoff.Backoff, err error) time.Duration {
+	delay := waits.Next()
+	var refused *refusedError
+	if !errors.As(err, &refused) {
+		return delay
+	}
+	if refused.status == http.StatusUnauthorized || refused.status == http.StatusForbidden {
+		// Only a person can change that.
+		return backoff.Longest/2 + rand.N(backoff.Longest/2)
+	}
+	return delay + refused.retryAfter
+}
+
+func (a *route) report(err error, lasted, delay time.Duration) {
+	log := a.opts.Log.WithValues("hub", a.url, "retryIn", delay.Round(time.Millisecond).String())
+	var refused *refusedError
+	switch {
+	case errors.As(err, &refused):
+		log.Error(err, "The hub refused the tunnel", "status", refused.status)
+	case lasted > 0:
+		log.Info("Tunnel lost", "lasted", lasted.Round(time.Millisecond).String(), "reason", err.Error())
+	default:
+		log.Error(err, "Connecting to the hub failed")
+	}
+}
