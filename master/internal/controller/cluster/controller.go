@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
+	"github.com/kubeprober/kubeprober/master/internal/failure"
 	"github.com/kubeprober/kubeprober/master/internal/fleet"
 	"github.com/kubeprober/kubeprober/master/internal/heartbeat"
 	"github.com/kubeprober/kubeprober/master/internal/index"
@@ -62,6 +63,8 @@ type Reconciler struct {
 	started time.Time
 	mu      sync.Mutex
 	synced  map[string]keys
+	// failures keeps the texts of ProbesSynced steady.
+	failures failure.Texts
 }
 
 // SetupWithManager registers the controller.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,10 @@ const (
 	// conflictRecheck is how soon a name that the managed cluster's own objects take is tried again: no watch tells when
 	// it becomes free.
 	conflictRecheck = time.Minute
+	// syncTimeout bounds one sync, with syncTimeoutPerProbe for each probe: they are written one after the other, and a
+	// cluster that is merely far away has to get through.
+	syncTimeout         = 20 * time.Second
+	syncTimeoutPerProbe = 250 * time.Millisecond
 )
 
 // wanted is what the managed cluster is to hold.
@@ -106,7 +111,9 @@ func (r *Reconciler) reconcileProbes(ctx context.Context, s *scope) error {
 	}
 	s.status.AttachedProbes = result.held
 	if err != nil {
-		s.setCondition(kubeproberv1.ClusterProbesSyncedCondition, metav1.ConditionFalse, kubeproberv1.ClusterSyncFailedReason, err.Error())
+		text := r.failures.Steady(s.cluster.Name, s.status.Conditions, kubeproberv1.ClusterProbesSyncedCondition,
+			kubeproberv1.ClusterSyncFailedReason, err.Error(), s.now)
+		s.setCondition(kubeproberv1.ClusterProbesSyncedCondition, metav1.ConditionFalse, kubeproberv1.ClusterSyncFailedReason, text)
 		r.tellSynced(s)
 		return err
 	}
@@ -153,13 +160,15 @@ func (r *Reconciler) tellSynced(s *scope) {
 	}
 }
 
-// outcome is what a sync found: the attached probes that the managed cluster holds now, and the names that its own
+// outcome is what a sync found: the probes of the master's that the managed cluster holds now, and the names that its own
 // objects take.
 type outcome struct{ held, conflicts []string }
 
 // syncProbes writes and deletes in the managed cluster. It goes on after an error, so that one probe which the cluster
-// does not take keeps no other from it.
+// does not take keeps no other from it, but not after a timeout: a cluster that hangs must not hold a worker for each.
 func (r *Reconciler) syncProbes(ctx context.Context, s *scope, w wanted) (outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout+time.Duration(len(w.probes))*syncTimeoutPerProbe)
+	defer cancel()
 	c, err := r.Fleet.Client(s.cluster.Name)
 	if err != nil {
 		return outcome{held: s.status.AttachedProbes}, err
@@ -169,43 +178,67 @@ func (r *Reconciler) syncProbes(ctx context.Context, s *scope, w wanted) (outcom
 	if err != nil {
 		return outcome{held: s.status.AttachedProbes}, err
 	}
-	var result outcome
+	result, err := m.writeProbes(ctx, w.probes, there)
+	if isTimeout(err) || r.keysOf(s.cluster.Name).extra == w.extraKey {
+		return result, err
+	}
+	taken, extraErr := m.applyExtraConfig(ctx, s.cluster.Spec.ExtraInfo)
+	if taken {
+		result.conflicts = append(result.conflicts, "ConfigMap "+kubeproberv1.ExtraConfigName)
+	}
+	if isTimeout(extraErr) {
+		return result, errors.Join(err, extraErr)
+	}
+	return result, errors.Join(err, extraErr, r.removeOrphans(ctx, m))
+}
+
+// writeProbes applies the wanted probes and deletes the others of the master's, in the order of their names so that the
+// same failures read the same. there is what the cluster holds. It ends at the first timeout.
+func (m managed) writeProbes(ctx context.Context, probes []*kubeproberv1.Probe, there map[string]client.Object) (outcome, error) {
+	held := make(map[string]bool, len(there))
+	surplus := make(map[string]client.Object, len(there))
+	for name, found := range there {
+		if isManaged(found) {
+			held[name], surplus[name] = true, found
+		}
+	}
+	var conflicts []string
 	var errs []error
-	log := ctrl.LoggerFrom(ctx)
-	for _, probe := range w.probes {
+	for _, probe := range probes {
+		delete(surplus, probe.Name)
 		if found, ok := there[probe.Name]; ok && !isManaged(found) {
-			result.conflicts = append(result.conflicts, "Probe "+probe.Name)
+			conflicts = append(conflicts, "Probe "+probe.Name)
 			continue
 		}
 		err := m.applyProbe(ctx, probe)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		if _, ok := there[probe.Name]; ok || err == nil {
-			result.held = append(result.held, probe.Name)
-		}
-	}
-	for name, found := range there {
-		if !isManaged(found) || slices.ContainsFunc(w.probes, func(p *kubeproberv1.Probe) bool { return p.Name == name }) {
+		if err == nil {
+			held[probe.Name] = true
 			continue
 		}
-		log.Info("Deleting Probe in the managed cluster", "Probe", name)
-		if err := m.delete(ctx, found); err != nil {
-			errs = append(errs, err)
-			result.held = append(result.held, name)
+		if errs = append(errs, err); isTimeout(err) {
+			return newOutcome(held, conflicts), errors.Join(errs...)
 		}
 	}
-	if r.keysOf(s.cluster.Name).extra != w.extraKey {
-		taken, err := m.applyExtraConfig(ctx, s.cluster.Spec.ExtraInfo)
-		if taken {
-			result.conflicts = append(result.conflicts, "ConfigMap "+kubeproberv1.ExtraConfigName)
+	for _, name := range slices.Sorted(maps.Keys(surplus)) {
+		ctrl.LoggerFrom(ctx).Info("Deleting Probe in the managed cluster", "Probe", name)
+		err := m.delete(ctx, surplus[name])
+		if err == nil {
+			delete(held, name)
+			continue
 		}
-		errs = append(errs, err, r.removeOrphans(ctx, m))
+		if errs = append(errs, err); isTimeout(err) {
+			break
+		}
 	}
-	slices.Sort(result.held)
-	result.held = result.held[:min(len(result.held), maxAttached)]
-	return result, errors.Join(errs...)
+	return newOutcome(held, conflicts), errors.Join(errs...)
 }
+
+func newOutcome(held map[string]bool, conflicts []string) outcome {
+	names := slices.Sorted(maps.Keys(held))
+	return outcome{held: names[:min(len(names), maxAttached)], conflicts: conflicts}
+}
+
+func isTimeout(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
 
 // removeOrphans deletes the copies of ProbeRuns that are gone on the master: their deletion may have met a cluster that
 // was away for too long.

@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
+	"github.com/kubeprober/kubeprober/master/internal/failure"
 	"github.com/kubeprober/kubeprober/master/internal/fleet"
 	"github.com/kubeprober/kubeprober/master/internal/heartbeat"
 	"github.com/kubeprober/kubeprober/master/internal/index"
@@ -54,6 +55,9 @@ type Reconciler struct {
 	ProbeNamespace string
 	// Concurrency is how many ProbeRuns are reconciled at once. Default 16.
 	Concurrency int
+
+	// failures keeps the texts of Accepted steady.
+	failures failure.Texts
 }
 
 // SetupWithManager registers the controller.

@@ -126,7 +126,8 @@ func (r *Reconciler) handOver(ctx context.Context, s *scope, c client.Client) er
 		s.wait(kubeproberv1.ProbeRunDisconnectedReason, "Waiting for the tunnel of the cluster")
 		return nil
 	case err != nil:
-		s.wait(kubeproberv1.ProbeRunDisconnectedReason, "The cluster does not take the run: "+err.Error())
+		s.wait(kubeproberv1.ProbeRunDisconnectedReason, r.failures.Steady(s.run.Name, s.status.Conditions, kubeproberv1.ProbeRunAcceptedCondition,
+			kubeproberv1.ProbeRunDisconnectedReason, "The cluster does not take the run: "+err.Error(), s.now))
 		return fmt.Errorf("creating ProbeRun %s in cluster %s: %w", s.run.Name, s.cluster.Name, err)
 	}
 	ctrl.LoggerFrom(ctx).Info("Handed a ProbeRun over", "Cluster", s.cluster.Name, "probes", len(probes))
