@@ -52,6 +52,9 @@ const (
 	// webhookName and apiServiceName are the objects that name the master's servers to the API server.
 	webhookName    = "probe-master"
 	apiServiceName = "v1.proxy.kubeprober.erda.cloud"
+	// reviewQPS and reviewBurst bound the questions who a caller is and what it may do, in requests per second.
+	reviewQPS   = 50
+	reviewBurst = 100
 )
 
 // Run runs the master until ctx ends.
@@ -189,7 +192,10 @@ func (m *master) setupControllers(context.Context) error {
 }
 
 func (m *master) setupGateway(context.Context) error {
-	clientset, err := kubernetes.NewForConfigAndClient(m.mgr.GetConfig(), m.mgr.GetHTTPClient())
+	// Whoever calls makes the master ask: the questions have a bound of their own, so that they cannot crowd out the rest.
+	config := rest.CopyConfig(m.mgr.GetConfig())
+	config.QPS, config.Burst = reviewQPS, reviewBurst
+	clientset, err := kubernetes.NewForConfigAndClient(config, m.mgr.GetHTTPClient())
 	if err != nil {
 		return fmt.Errorf("creating the gateway's client: %w", err)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/go-logr/logr"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -38,6 +39,27 @@ import (
 	"github.com/kubeprober/kubeprober/master/internal/testenv"
 	"github.com/kubeprober/kubeprober/tunnel/agent"
 )
+
+var _ = Describe("RBAC", func() {
+	It("lets the master record core Events where its lease is, and only there", func(ctx SpecContext) {
+		for namespace, want := range map[string]bool{"kubeprober": true, "default": false} {
+			review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+				User:               "system:serviceaccount:kubeprober:probe-master",
+				ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "create", Resource: "events"},
+			}}
+			Expect(plane.Client.Create(ctx, review)).To(Succeed())
+			Expect(review.Status.Allowed).To(Equal(want), namespace)
+		}
+	})
+
+	It("keeps editors of a namespace from the fleet: edit and admin do not include writing", func(ctx SpecContext) {
+		role := &rbacv1.ClusterRole{}
+		Expect(plane.Client.Get(ctx, types.NamespacedName{Name: "kubeprober-editor"}, role)).To(Succeed())
+		for label := range role.Labels {
+			Expect(label).NotTo(HavePrefix("rbac.authorization.k8s.io/aggregate-to-"))
+		}
+	})
+})
 
 var _ = Describe("webhooks", func() {
 	edit := func(namespace, name string, f func(*kubeproberv1.Probe)) *kubeproberv1.Probe {
@@ -97,14 +119,6 @@ var _ = Describe("webhooks", func() {
 		run.Spec.Probes[0].Spec = &spec
 		Expect(plane.Client.Patch(ctx, run, client.MergeFrom(before))).To(MatchError(ContainSubstring("create a Probe and name it")))
 		Expect(plane.Client.Delete(ctx, before)).To(Succeed())
-	})
-
-	It("are not all that keeps editors of a namespace from the fleet: edit and admin do not include writing", func(ctx SpecContext) {
-		role := &rbacv1.ClusterRole{}
-		Expect(plane.Client.Get(ctx, types.NamespacedName{Name: "kubeprober-editor"}, role)).To(Succeed())
-		for label := range role.Labels {
-			Expect(label).NotTo(HavePrefix("rbac.authorization.k8s.io/aggregate-to-"))
-		}
 	})
 
 	It("refuse to delete an attached Probe, name the clusters and what to do", func(ctx SpecContext) {

@@ -20,9 +20,11 @@ import (
 const (
 	// maxHeaderBytes bounds the headers of a request.
 	maxHeaderBytes = 32 << 10
-	// headerTimeout bounds their arrival; bodies and answers have no bound in time, since watches and tunnels last.
+	// headerTimeout bounds their arrival; answers have no bound in time, since watches and tunnels last.
 	headerTimeout = 5 * time.Second
-	idleTimeout   = 2 * time.Minute
+	// bodyTimeout bounds the arrival of the body of a request whose sender is not known yet.
+	bodyTimeout = 10 * time.Second
+	idleTimeout = 2 * time.Minute
 	// shutdownTimeout bounds the wait for requests under way when the master ends.
 	shutdownTimeout = 10 * time.Second
 )
@@ -38,6 +40,9 @@ type server struct {
 	http1 bool
 	// onShutdown ends what the handler has hijacked; the server itself knows nothing of it any more.
 	onShutdown func(context.Context) error
+
+	// bodyTimeout defaults to the constant.
+	bodyTimeout time.Duration
 
 	listening atomic.Bool
 }
@@ -55,7 +60,7 @@ func (s *server) Start(ctx context.Context) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	srv := &http.Server{
-		Handler:           s.handler,
+		Handler:           s.withBodyTimeout(),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -86,6 +91,24 @@ func (s *server) Start(ctx context.Context) error {
 	}
 	s.listening.Store(false)
 	return s.shutdown(context.WithoutCancel(ctx), cancel, srv)
+}
+
+// withBodyTimeout keeps whoever is not known from pinning a connection with a body that never comes: a handler that refuses
+// does not read it, and the server waits for it before the next request. Handlers that know the caller set a deadline of
+// their own or none, and taking the connection over removes it.
+func (s *server) withBodyTimeout() http.Handler {
+	timeout := s.bodyTimeout
+	if timeout == 0 {
+		timeout = bodyTimeout
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout)); err != nil {
+			ctrl.LoggerFrom(r.Context()).Error(err, "Bounding the time of a request failed")
+			http.Error(w, "the request could not be bounded in time", http.StatusInternalServerError)
+			return
+		}
+		s.handler.ServeHTTP(w, r)
+	})
 }
 
 // shutdown ends what lasts, and waits for the rest. cancel ends the contexts of all requests.

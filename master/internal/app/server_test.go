@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,6 +77,58 @@ func TestServerEndsWatchesAndHijackedConnectionsWhenItStops(t *testing.T) {
 	}
 	if s.Ready(nil) == nil {
 		t.Error("a stopped server says that it is ready")
+	}
+}
+
+func TestServerBoundsTheBodiesOfUnknownCallers(t *testing.T) {
+	const patience = 10 * time.Second
+	s := &server{
+		name: "test", bodyTimeout: 50 * time.Millisecond,
+		handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") == "" {
+				http.Error(w, "who are you", http.StatusUnauthorized)
+				return
+			}
+			if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
+				t.Errorf("removing the deadline: %v", err)
+			}
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Errorf("reading the body: %v", err)
+			}
+			_, _ = w.Write(body)
+		}),
+	}
+	address, stop := startServer(t, s)
+	dial := func(header string) net.Conn {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"+header+"\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	known := dial("Authorization: yes\r\nConnection: close\r\n")
+	defer func() { _ = known.Close() }()
+	unknown := dial("")
+	defer func() { _ = unknown.Close() }()
+	// The body never comes, and the server ends the connection all the same. Then the time is over for both.
+	if said, err := io.ReadAll(unknown); err != nil || !strings.Contains(string(said), "401") {
+		t.Errorf("an unknown caller got %q, %v, want 401 and the end of the connection", said, err)
+	}
+	if _, err := io.WriteString(known, "late"); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := io.ReadAll(known); err != nil || !strings.HasSuffix(string(said), "late") {
+		t.Errorf("a known caller got %q, %v, want its body back", said, err)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("stopping: %v", err)
 	}
 }
 

@@ -10,9 +10,12 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -120,6 +123,11 @@ func (r resolver) NewRequestInfo(req *http.Request) (*request.RequestInfo, error
 // route serves what passed authentication and authorization.
 func (g *Gateway) route(discovery http.Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		// The server gives callers that are not known only a short time; uploads and streams of these may last.
+		if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
+			g.fail(w, r, apierrors.NewInternalError(fmt.Errorf("removing the read deadline: %w", err)))
+			return
+		}
 		info, ok := request.RequestInfoFrom(r.Context())
 		if !ok {
 			responsewriters.InternalError(w, r, errors.New("the request was not classified"))
