@@ -117,8 +117,12 @@ func Walkthrough(input func() Input) {
 		Expect(table.Header).To(Equal(resultColumns))
 		expectVerdicts(table, "k8s")
 		expectVerdicts(table, "host")
-		// Later specs want a second scheduled probe.
+		// Later specs want a second scheduled probe, and its first run to be over.
 		attach(ctx, in, in.ManagedName, "host")
+		framework.Await(ctx, in.Master, cluster(in.ManagedName), diagnose, "judged by the second probe", func(c *kubeproberv1.Cluster) bool {
+			s := summary(c, "host")
+			return s != nil && s.Status != ""
+		})
 	})
 
 	It("kubectl probe oncestatus -l lists the diagnoses, and -i shows the result of one", func(ctx SpecContext) {
