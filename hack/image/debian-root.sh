@@ -5,7 +5,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 image=kubeprober/debian:bookworm
-packages=(bash coreutils curl ca-certificates python3-minimal)
+packages=(bash coreutils curl ca-certificates python3)
 # The label tells whether the image that has the name is of this list of packages.
 label=kubeprober.made-from
 made_from=$(printf '%s ' "${packages[@]}" | sha256sum | cut -c1-12)

@@ -2,20 +2,23 @@
 # Creates a kind cluster, also several at once by several calls, and waits until it can be used: nodes Ready, DNS
 # Available, a default StorageClass. A cluster of that name that it made earlier is deleted first; one that somebody else
 # made is left alone, and it fails.
-#   create.sh NAME [--workers N] [--kubeconfig FILE]
-# FILE (default bin/kind/NAME.kubeconfig) gets the cluster's admin credentials; ~/.kube/config is left alone.
+#   create.sh NAME [--workers N] [--config FILE] [--kubeconfig FILE]
+# The lines of the config FILE, such as kubeadmConfigPatches, are added to the configuration that kind gets.
+# The kubeconfig FILE (default bin/kind/NAME.kubeconfig) gets the cluster's admin credentials; ~/.kube/config is left alone.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 source "$root/hack/kind/kind.sh"
 
-usage='usage: create.sh NAME [--workers N] [--kubeconfig FILE]'
+usage='usage: create.sh NAME [--workers N] [--config FILE] [--kubeconfig FILE]'
 name=${1:?$usage}
 shift
 workers=0
+additions=
 kubeconfig=$root/bin/kind/$name.kubeconfig
 while (($# > 0)); do
 	case $1 in
 	--workers) workers=${2:?$usage} ;;
+	--config) additions=$(cat "${2:?$usage}") ;;
 	--kubeconfig) kubeconfig=$(realpath -m "${2:?$usage}") ;;
 	*) die "$usage" ;;
 	esac
@@ -40,24 +43,7 @@ EOF
 	! own_image "$image" || echo "  disableDefaultCNI: true"
 	printf 'nodes:\n- role: control-plane\n'
 	for ((i = 0; i < workers; i++)); do echo "- role: worker"; done
-}
-
-# connect_nodes tells each node its pod CIDR and the ways to the others.
-connect_nodes() {
-	local nodes=() cidrs=() ips=() node i j
-	mapfile -t nodes < <("$kind" get nodes --name "$name" 2>/dev/null)
-	for node in "${nodes[@]}"; do
-		"$kubectl" --kubeconfig "$kubeconfig" wait --for=jsonpath='{.spec.podCIDR}' --timeout 60s "node/$node" >/dev/null
-		cidrs+=("$("$kubectl" --kubeconfig "$kubeconfig" get node "$node" -o jsonpath='{.spec.podCIDR}')")
-		ips+=("$(node_ip "$node")")
-	done
-	for i in "${!nodes[@]}"; do
-		local ways=()
-		for j in "${!nodes[@]}"; do
-			((i == j)) || ways+=("${cidrs[j]}=${ips[j]}")
-		done
-		docker exec "${nodes[i]}" /kind/bin/pod-network "${cidrs[i]}" "${ways[@]}"
-	done
+	printf '%s\n' "$additions"
 }
 
 # explain_failure names the one limit of the machine that several clusters together exceed, and that no message of theirs names.
@@ -78,7 +64,7 @@ mkdir -p "$(dirname "$kubeconfig")"
 "$kind" delete cluster -q --name "$name" --kubeconfig "$kubeconfig"
 rm -f "$kubeconfig"
 config | "$kind" create cluster -q --name "$name" --image "$image" --kubeconfig "$kubeconfig" --config -
-((workers == 0)) || ! own_image "$image" || connect_nodes
+"$root/hack/kind/connect.sh" "$name" --kubeconfig "$kubeconfig"
 
 "$kubectl" --kubeconfig "$kubeconfig" wait --for=condition=Ready --timeout 120s node --all >/dev/null
 "$kubectl" --kubeconfig "$kubeconfig" -n kube-system rollout status --timeout 120s deployment/coredns >/dev/null

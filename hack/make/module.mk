@@ -2,9 +2,8 @@
 #   BINARIES  name=package...   commands that `build` leaves in bin/ at the root of the repository
 #   IMAGES    name=binary[,binary...]...   container images kubeprober/<name>:$(TAG), in the order in which they are built.
 #             images/<name>/Dockerfile of the module is used where it is there, else hack/image/Dockerfile
-#   TESTPACKAGES  what `test` runs, default all packages
 #   ENVTEST   yes: the tests need a real API server
-#   TESTPACKAGES   the packages that `test` tests, where some of the module's need more than it gives
+#   TESTPACKAGES   the packages that `test` tests, default all; for a module of which some need more than it gives
 #   APP       the file deployment/$(APP).yaml that `deploy` applies
 # It may add commands to `generate::` and `manifests::`, which have double colons.
 
@@ -18,7 +17,6 @@ bin := $(root)/bin
 TAG ?= v0.1.5
 VERSION ?= $(TAG)
 TESTFLAGS ?=
-TESTPACKAGES ?= ./...
 TESTPACKAGES ?= ./...
 module_dir := $(notdir $(CURDIR))
 
