@@ -139,7 +139,10 @@ func (a *agent) addRunner(ctx context.Context) error {
 	if err := runner.SetupIndexes(ctx, a.mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	now := clock.RealClock{}
+	now := a.options.Clock
+	if now == nil {
+		now = clock.RealClock{}
+	}
 	runs := &runner.Runner{
 		Client: a.mgr.GetClient(), Live: a.mgr.GetAPIReader(), Logs: runner.PodLogs(clientset), Authority: a.authority,
 		ReportURL: reportURL, Grace: a.options.Grace, Clock: now,
@@ -147,9 +150,9 @@ func (a *agent) addRunner(ctx context.Context) error {
 	store := record.NewStore(a.mgr.GetClient(), a.mgr.GetAPIReader())
 	probes := &probe.Reconciler{
 		Client: a.mgr.GetClient(), Runner: runs, Store: store, Recorder: a.mgr.GetEventRecorder("probe-agent"), Clock: now,
-		ClusterUID: a.clusterUID,
+		NewQueue: a.options.NewQueue, ClusterUID: a.clusterUID,
 	}
-	probeRuns := &proberun.Reconciler{Client: a.mgr.GetClient(), Runner: runs, Store: store, Clock: now}
+	probeRuns := &proberun.Reconciler{Client: a.mgr.GetClient(), Runner: runs, Store: store, Clock: now, NewQueue: a.options.NewQueue}
 	a.receiver = receiver.New(a.options.ReportAddr, a.authority, store, now, a.log.WithName("receiver"))
 	return errors.Join(probes.SetupWithManager(a.mgr), probeRuns.SetupWithManager(a.mgr), a.mgr.Add(a.receiver))
 }

@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/kubeprober/kubeprober/agent/internal/runner"
 )
@@ -56,6 +59,10 @@ type Options struct {
 	Grace time.Duration
 	// Warnings are to be logged once there is a log.
 	Warnings []string
+	// Clock tells what time it is; nil for the real one. With another, NewQueue makes the queues of the controllers, whose delays
+	// must follow it.
+	Clock    clock.PassiveClock
+	NewQueue func(controller string, limiter workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request]
 }
 
 // ParseOptions reads the command line, the environment and the file.
