@@ -91,6 +91,10 @@ type CheckerResult struct {
 	// +optional
 	LastRun *metav1.Time `json:"lastRun,omitempty"`
 
+	// lastPass is when the checker last said PASS or INFO; absent when it never has.
+	// +optional
+	LastPass *metav1.Time `json:"lastPass,omitempty"`
+
 	// runID is the run that the verdict is from. While a run is under way, results of the run before stand beside its own.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63

@@ -40,6 +40,11 @@ type RunRecord struct {
 	// +kubebuilder:validation:Minimum=0
 	Total int32 `json:"total,omitempty"`
 
+	// reason is why a run could not judge, as one word such as ImagePullBackOff; absent when it could.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+
 	// message says why a run could not judge.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024

@@ -117,6 +117,9 @@ func publish(result *kubeproberv1.CheckerResult, c *report.Checker, runID string
 		lastRun = c.LastRun.Rfc3339Copy()
 	}
 	result.LastRun = &lastRun
+	if c.Status == kubeproberv1.CheckerPass || c.Status == kubeproberv1.CheckerInfo {
+		result.LastPass = &lastRun
+	}
 	if c.Status != kubeproberv1.CheckerError {
 		result.ConsecutiveErrors = 0
 		return
@@ -138,8 +141,8 @@ type closed struct {
 	worst kubeproberv1.CheckerStatus
 	// errors and total count the checkers that said ERROR, and that reported.
 	errors, total int32
-	// message says why the run could not judge; empty when it could.
-	message string
+	// reason and message say why the run could not judge; empty when it could.
+	reason, message string
 	// complete tells that the run had no gap.
 	complete bool
 }
@@ -194,8 +197,8 @@ func (c *closed) count(r *kubeproberv1.CheckerResult) {
 func (c *closed) addGap(earlier []kubeproberv1.CheckerResult, reported map[string]bool, probe, runID string, gap *Gap, end time.Time) {
 	at := metav1.NewTime(end).Rfc3339Copy()
 	text := gap.text()
-	if c.message == "" {
-		c.message = text
+	if c.reason == "" {
+		c.reason, c.message = gap.Reason, text
 	}
 	// The probe's own name, unless a checker of this run has it.
 	name, long := probe, probe+"/run"

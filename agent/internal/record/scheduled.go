@@ -22,6 +22,8 @@ import (
 type Change struct {
 	Before, After kubeproberv1.CheckerStatus
 	Message       string
+	// Run is the entry in the history; nil when the end of the run was recorded before.
+	Run *kubeproberv1.RunRecord
 }
 
 // Moved tells whether there is anything to tell.
@@ -108,7 +110,7 @@ func (s *Store) Finish(ctx context.Context, ref Ref, ending *Ending) (Change, er
 			ending.loseReports()
 		}
 		finishScheduled(status, ref, ending)
-		change.After, change.Message = status.Status, status.Message
+		change.After, change.Message, change.Run = status.Status, status.Message, status.History[0].DeepCopy()
 		return nil
 	})
 	return change, err
@@ -126,16 +128,32 @@ func finishScheduled(status *kubeproberv1.ProbeOutcome, ref Ref, ending *Ending)
 	if status.Message == "" {
 		status.Message = end.message
 	}
-	status.LastRun, status.LastRunID, status.Duration, status.StaleTime = &start, ref.RunID, duration, nil
-	if !ending.StaleTime.IsZero() {
-		stale := metav1.NewTime(ending.StaleTime).Rfc3339Copy()
-		status.StaleTime = &stale
-	}
+	status.LastRun, status.LastRunID, status.Duration, status.StaleTime = &start, ref.RunID, duration, staleTime(ending.StaleTime)
 	status.History = slices.Insert(status.History, 0, kubeproberv1.RunRecord{
 		RunID: ref.RunID, Start: start, Duration: duration, Status: end.worst,
-		ErrorCount: end.errors, Total: end.total, Message: end.message,
+		ErrorCount: end.errors, Total: end.total, Reason: end.reason, Message: end.message,
 	})
 	status.History = status.History[:min(len(status.History), kubeproberv1.MaxHistory)]
+}
+
+// Restate changes when the shown outcome stops being trusted, after a change of the policy; a zero time means never. It holds
+// only while the run with that ID is the latest recorded one.
+func (s *Store) Restate(ctx context.Context, ref Ref, stale time.Time) error {
+	return s.do(ctx, ref, s.loadStatus(ref), func(to target) error {
+		status := &to.Object.(*kubeproberv1.ProbeStatus).Status
+		if status.LastRunID == ref.RunID {
+			status.StaleTime = staleTime(stale)
+		}
+		return nil
+	})
+}
+
+func staleTime(at time.Time) *metav1.Time {
+	if at.IsZero() {
+		return nil
+	}
+	stale := metav1.NewTime(at).Rfc3339Copy()
+	return &stale
 }
 
 // shorten makes results fit that no longer do once a run has ended: nobody is there to be told.
