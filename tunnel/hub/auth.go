@@ -8,9 +8,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"sync"
 
 	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
 )
@@ -69,38 +67,4 @@ func knownSecret(presented string, secrets [][]byte) bool {
 		known |= subtle.ConstantTimeCompare(sum[:], want[:])
 	}
 	return known == 1
-}
-
-// doorkeeper bounds how many connects of one address are being looked at.
-type doorkeeper struct {
-	limit int
-
-	mu     sync.Mutex
-	inside map[string]int
-}
-
-func newDoorkeeper(limit int) *doorkeeper {
-	return &doorkeeper{limit: limit, inside: map[string]int{}}
-}
-
-// enter returns the way out, or nil when too many are inside.
-func (d *doorkeeper) enter(remoteAddr string) (leave func()) {
-	host, _, err := net.SplitHostPort(remoteAddr)
-	if err != nil {
-		host = remoteAddr
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.inside[host] >= d.limit {
-		return nil
-	}
-	d.inside[host]++
-	return sync.OnceFunc(func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.inside[host]--
-		if d.inside[host] == 0 {
-			delete(d.inside, host)
-		}
-	})
 }

@@ -22,6 +22,7 @@ func (h *Hub) Drain(ctx context.Context, spread time.Duration) error {
 	h.stopping = true
 	h.spread = spread
 	h.mu.Unlock()
+	h.turns.stop()
 	tunnels := h.registry.drain()
 	for _, t := range tunnels {
 		t.drain(spread)

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
@@ -20,14 +21,16 @@ import (
 	"github.com/kubeprober/kubeprober/tunnel/internal/remote"
 )
 
-// retryAfter is how many seconds an agent is asked to wait when the hub cannot take it.
+// retryAfter is how many seconds at least, and a third of how many at most, an agent is
+// asked to wait when the hub cannot take it.
 const retryAfter = 5
 
 // Hub accepts tunnels and sends requests through them. All methods may be called at once.
 type Hub struct {
 	opts     Options
 	registry *registry
-	door     *doorkeeper
+	gate     *gate
+	turns    *turns
 	metrics  *metrics
 
 	mu       sync.Mutex
@@ -50,7 +53,8 @@ func New(opts Options) (*Hub, error) {
 	return &Hub{
 		opts:     opts,
 		registry: newRegistry(opts.Limits.Tunnels),
-		door:     newDoorkeeper(opts.Limits.Handshakes),
+		gate:     newGate(opts.Limits),
+		turns:    newTurns(opts.Limits),
 		metrics:  newMetrics(),
 	}, nil
 }
@@ -60,10 +64,16 @@ func (l Limits) withDefaults() Limits {
 		Streams:       cmp.Or(l.Streams, 512),
 		Tunnels:       cmp.Or(l.Tunnels, 3),
 		BufferedBytes: cmp.Or(l.BufferedBytes, 64<<20),
-		Handshakes:    cmp.Or(l.Handshakes, 256),
+		Binds:         cmp.Or(l.Binds, 128),
+		Waiting:       cmp.Or(l.Waiting, 16384),
+		WaitTimeout:   cmp.Or(l.WaitTimeout, 10*time.Second),
 		BindTimeout:   cmp.Or(l.BindTimeout, 10*time.Second),
 		DialTimeout:   cmp.Or(l.DialTimeout, 5*time.Second),
 		IdleTimeout:   cmp.Or(l.IdleTimeout, 20*time.Second),
+
+		BindsPerAddress:           cmp.Or(l.BindsPerAddress, 64),
+		Unauthenticated:           cmp.Or(l.Unauthenticated, 8192),
+		UnauthenticatedPerAddress: cmp.Or(l.UnauthenticatedPerAddress, 4096),
 	}
 }
 
@@ -82,13 +92,6 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			done()
 		}
 	}()
-	leave := h.door.enter(r.RemoteAddr)
-	if leave == nil {
-		h.metrics.refused.WithLabelValues(refusedHandshakes).Inc()
-		busy(w, http.StatusTooManyRequests, "too many connects from this address at once")
-		return
-	}
-	defer leave()
 	id, ok := h.admit(w, r)
 	if !ok {
 		return
@@ -133,6 +136,7 @@ func (h *Hub) admit(w http.ResponseWriter, r *http.Request) (Identity, bool) {
 	if errors.As(err, &refused) {
 		h.metrics.refused.WithLabelValues(refusalReason(refused)).Inc()
 		log.Info("Refusing agent", "status", refused.Status, "reason", refused.Reason)
+		w.Header().Set("Connection", "close") // it is to hold nothing
 		refused.Write(w)
 		return Identity{}, false
 	}
@@ -143,7 +147,18 @@ func (h *Hub) admit(w http.ResponseWriter, r *http.Request) (Identity, bool) {
 		http.Error(w, "this is the endpoint of agents: it speaks websocket only", http.StatusUpgradeRequired)
 		return Identity{}, false
 	}
-	log = log.WithValues("Cluster", id.Cluster)
+	leave, err := h.turns.enter(r.Context(), r.RemoteAddr)
+	if err != nil {
+		h.refuseWaiting(w, err)
+		return Identity{}, false
+	}
+	defer leave()
+	return id, h.bind(w, r, id)
+}
+
+// bind has the binder bind the name, or answers why it does not.
+func (h *Hub) bind(w http.ResponseWriter, r *http.Request, id Identity) bool {
+	log := h.opts.Log.WithValues("remoteAddr", r.RemoteAddr, "Cluster", id.Cluster)
 	ctx, cancel := context.WithTimeout(r.Context(), h.opts.Limits.BindTimeout)
 	defer cancel()
 	switch err := h.opts.Binder.Bind(ctx, id); {
@@ -151,14 +166,29 @@ func (h *Hub) admit(w http.ResponseWriter, r *http.Request) (Identity, bool) {
 		h.metrics.refused.WithLabelValues(refusedIdentity).Inc()
 		log.Info("Refusing agent", "status", http.StatusForbidden, "reason", err.Error())
 		http.Error(w, err.Error(), http.StatusForbidden)
-		return Identity{}, false
+		return false
 	case err != nil:
 		h.metrics.refused.WithLabelValues(refusedBinder).Inc()
 		log.Error(err, "Binding the cluster name failed")
-		busy(w, http.StatusServiceUnavailable, "the cluster name could not be checked now")
-		return Identity{}, false
+		busy(w, "the cluster name could not be checked now")
+		return false
 	}
-	return id, true
+	return true
+}
+
+// refuseWaiting answers a connect whose turn did not come.
+func (h *Hub) refuseWaiting(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, errShuttingDown):
+		h.refuseStopping(w)
+	case errors.Is(err, errQueueFull):
+		h.metrics.refused.WithLabelValues(refusedQueue).Inc()
+		busy(w, err.Error())
+	case errors.Is(err, errQueueTime):
+		h.metrics.refused.WithLabelValues(refusedWait).Inc()
+		busy(w, err.Error())
+	default: // the agent is gone
+	}
 }
 
 func refusalReason(err *AuthError) string {
@@ -168,9 +198,10 @@ func refusalReason(err *AuthError) string {
 	return refusedHeader
 }
 
-func busy(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-	http.Error(w, text, status)
+// busy answers an agent that may come back, at a time of its own.
+func busy(w http.ResponseWriter, text string) {
+	w.Header().Set("Retry-After", strconv.Itoa(retryAfter+rand.N(2*retryAfter)))
+	http.Error(w, text, http.StatusServiceUnavailable)
 }
 
 func (h *Hub) tunnelReady(t *tunnel) {
@@ -226,6 +257,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	h.mu.Lock()
 	h.stopping = true
 	h.mu.Unlock()
+	h.turns.stop()
 	for _, t := range h.registry.close() {
 		t.close(errShuttingDown)
 	}

@@ -237,32 +237,6 @@ func TestStreamsBeyondTheLimitWait(t *testing.T) {
 	}
 }
 
-func TestConnectsOfOneAddressAreBounded(t *testing.T) {
-	s := newSite(t, hub.Limits{Handshakes: 1, BindTimeout: patience})
-	inside, leave := make(chan struct{}), make(chan struct{})
-	s.binder.hold(func() {
-		close(inside)
-		<-leave
-	})
-	first := make(chan error, 1)
-	go func() {
-		ws, _, err := s.connectRaw(t, clusterUID)
-		if err == nil {
-			_ = ws.Close()
-		}
-		first <- err
-	}()
-	<-inside
-	_, resp, err := s.connectRaw(t, clusterUID)
-	if err == nil || resp == nil || resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") == "" {
-		t.Errorf("a second connect: %v, %+v", err, resp)
-	}
-	close(leave)
-	if err := <-first; err != nil {
-		t.Error(err)
-	}
-}
-
 func TestTunnelsOfAnotherIdentityGoWhenTheNameIsBoundAnew(t *testing.T) {
 	s := newSite(t, hub.Limits{})
 	old, _, err := s.connectRaw(t, "uid-old")

@@ -21,16 +21,20 @@ import (
 
 // The reasons by which refusals are counted.
 const (
-	refusedSecret     = "secret"
-	refusedHeader     = "header"
-	refusedUpgrade    = "not_websocket"
-	refusedIdentity   = "identity"
-	refusedBinder     = "binder_unavailable"
-	refusedHandshakes = "handshakes_per_address"
-	refusedStopping   = "stopping"
-	refusedStreams    = "streams_per_tunnel"
-	refusedByAgent    = "agent"
-	refusedBuffered   = "buffered_bytes"
+	refusedSecret   = "secret"
+	refusedHeader   = "header"
+	refusedUpgrade  = "not_websocket"
+	refusedIdentity = "identity"
+	refusedBinder   = "binder_unavailable"
+	refusedQueue    = "waiting_connects"
+	refusedWait     = "waited_too_long"
+	refusedStopping = "stopping"
+	refusedStreams  = "streams_per_tunnel"
+	refusedByAgent  = "agent"
+	refusedBuffered = "buffered_bytes"
+
+	refusedPending           = "unauthenticated"
+	refusedPendingPerAddress = "unauthenticated_per_address"
 )
 
 const metricPrefix = "kubeprober_tunnel_"
@@ -120,6 +124,8 @@ var (
 	tunnelsDesc  = prometheus.NewDesc(metricPrefix+"tunnels", "Live tunnels.", nil, nil)
 	clustersDesc = prometheus.NewDesc(metricPrefix+"clusters", "Clusters with a live tunnel.", nil, nil)
 	streamsDesc  = prometheus.NewDesc(metricPrefix+"streams", "Open streams, idle ones too.", nil, nil)
+	pendingDesc  = prometheus.NewDesc(metricPrefix+"unauthenticated_connections", "Connections that have not shown a request yet.", nil, nil)
+	waitingDesc  = prometheus.NewDesc(metricPrefix+"waiting_connects", "Connects that wait to be bound.", nil, nil)
 	heldDesc     = prometheus.NewDesc(metricPrefix+"buffered_bytes", "Bytes received on streams and not read yet.", nil, nil)
 	bytesDesc    = prometheus.NewDesc(metricPrefix+"bytes_total", "Bytes of streams.", []string{"direction"}, nil)
 	tripDesc     = prometheus.NewDesc(metricPrefix+"round_trip_seconds", "Round-trip times of the live tunnels as measured last.", nil, nil)
@@ -136,7 +142,7 @@ func (c collector) Describe(descs chan<- *prometheus.Desc) {
 	for _, part := range []prometheus.Collector{m.connects, m.disconnects, m.refused, m.dials} {
 		part.Describe(descs)
 	}
-	for _, desc := range []*prometheus.Desc{tunnelsDesc, clustersDesc, streamsDesc, heldDesc, bytesDesc, tripDesc} {
+	for _, desc := range []*prometheus.Desc{tunnelsDesc, clustersDesc, streamsDesc, heldDesc, pendingDesc, waitingDesc, bytesDesc, tripDesc} {
 		descs <- desc
 	}
 }
@@ -178,6 +184,8 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	gauge(clustersDesc, float64(len(clusters)))
 	gauge(streamsDesc, float64(streams))
 	gauge(heldDesc, float64(held))
+	gauge(pendingDesc, float64(c.hub.gate.count()))
+	gauge(waitingDesc, float64(c.hub.turns.waitingNow()))
 	counter := func(value int64, direction string) {
 		out <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(value), direction)
 	}

@@ -74,9 +74,19 @@ type Limits struct {
 	// BufferedBytes is the most that one tunnel may hold received and unread; past it the
 	// stream that holds the most is reset. Default 64 MiB.
 	BufferedBytes int
-	// Handshakes is the most connects being authenticated and bound at once from one
-	// address; more get 429. Default 256.
-	Handshakes int
+	// Unauthenticated is the most connections that have not shown a request yet, and
+	// UnauthenticatedPerAddress the most of them from one address (of IPv6: one /64). More
+	// are closed, by ConnState. Default 8192 and 4096.
+	Unauthenticated, UnauthenticatedPerAddress int
+	// Binds is the most connects with a right secret that are bound at once, and
+	// BindsPerAddress the most of them from one address; more wait. Default 128 and 64.
+	Binds, BindsPerAddress int
+	// Waiting is the most connects that wait to be bound; more get 503 with Retry-After.
+	// Default 16384.
+	Waiting int
+	// WaitTimeout is how long a connect may wait to be bound before it gets 503 with
+	// Retry-After. Agents give up after 15 s. Default 10 s.
+	WaitTimeout time.Duration
 	// BindTimeout is how long Binder.Bind may take. Default 10 s.
 	BindTimeout time.Duration
 	// DialTimeout is how long the agent may take to answer a new stream. Default 5 s.

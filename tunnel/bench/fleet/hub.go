@@ -89,7 +89,8 @@ func (p *hubProcess) listen(ctx context.Context, c command) (answer, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle(site.ConnectPath, p.hub)
-	if p.server, err = site.Serve(ctx, c.Address, mux, config); err != nil {
+	guard := func(server *http.Server) { server.ConnState = p.hub.ConnState }
+	if p.server, err = site.Serve(ctx, c.Address, mux, config, guard); err != nil {
 		return answer{}, err
 	}
 	return answer{Address: p.server.Addr}, nil

@@ -27,7 +27,8 @@ type Server struct {
 }
 
 // Serve serves handler at address, with TLS when config is not nil. Port 0 takes a free one.
-func Serve(ctx context.Context, address string, handler http.Handler, config *tls.Config) (*Server, error) {
+// What adjust does to the server is done first.
+func Serve(ctx context.Context, address string, handler http.Handler, config *tls.Config, adjust ...func(*http.Server)) (*Server, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listening at %s: %w", address, err)
@@ -39,6 +40,9 @@ func Serve(ctx context.Context, address string, handler http.Handler, config *tl
 	}
 	s.server = NewHTTPServer(handler)
 	s.server.TLSConfig = config
+	for _, f := range adjust {
+		f(s.server)
+	}
 	go func() {
 		if config != nil {
 			s.ended <- s.server.ServeTLS(listener, "", "")
