@@ -314,7 +314,7 @@ func TestAStreamOutlivesAListWithoutIt(t *testing.T) {
 	if err := ws.WriteMessage(websocket.BinaryMessage, rdMessage(8, 0, "")); err != nil {
 		t.Fatal(err)
 	}
-	const id = 2 // the first that remotedialer gives
+	const id = 1 // the first that remotedialer gives
 	if err := ws.WriteMessage(websocket.BinaryMessage, rdData(id, "kubeprober-stream/2\n\x02\x00\x01\x00\x00")); err != nil {
 		t.Fatal(err)
 	}

@@ -361,7 +361,7 @@ func TestAnAgentThatDoesNotReadHoldsUpNobodyElse(t *testing.T) {
 	if _, _, err := ws.ReadMessage(); err != nil { // the connect
 		t.Fatal(err)
 	}
-	if err := ws.WriteMessage(websocket.BinaryMessage, rdData(2, "kubeprober-stream/2\n\x02\x10\x00\x00\x00")); err != nil {
+	if err := ws.WriteMessage(websocket.BinaryMessage, rdData(1, "kubeprober-stream/2\n\x02\x10\x00\x00\x00")); err != nil {
 		t.Fatal(err)
 	}
 	before := int64(-1)

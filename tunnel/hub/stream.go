@@ -71,7 +71,7 @@ func (t *tunnel) tryStream(ctx context.Context) (*window.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.limits.DialTimeout)
 	defer cancel()
 	way, err := t.link.Bind(s, func() (err error) {
-		s.carrier, err = t.server.Dialer(t.id.Cluster)(ctx, protocol.Network, protocol.KubeAPI)
+		s.carrier, err = t.session.Dial(ctx, protocol.Network, protocol.KubeAPI)
 		return err
 	})
 	if err != nil {

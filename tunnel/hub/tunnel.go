@@ -5,13 +5,14 @@ package hub
 
 import (
 	"bufio"
-	"errors"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/rancher/remotedialer"
 
 	"github.com/kubeprober/kubeprober/tunnel/internal/link"
@@ -43,9 +44,6 @@ type tunnel struct {
 	metrics *metrics
 	since   time.Time // set when the tunnel is ready, before it is registered
 
-	// One server a tunnel: remotedialer's own registry prefers dead sessions to new ones
-	// and holds one lock across the writes of all.
-	server    *remotedialer.Server
 	transport *http.Transport // nil before the first request
 	budget    *window.Budget
 	onReady   func(*tunnel)
@@ -53,7 +51,10 @@ type tunnel struct {
 
 	socket *socket.Conn  // set while the connection is upgraded, before onReady
 	link   *link.Conn    // likewise
-	gone   chan struct{} // closed when the tunnel goes down
+	// The session of remotedialer, set before onReady. Its server is not used: that prefers
+	// dead sessions to new ones, and holds one lock across the writes of all.
+	session *remotedialer.Session
+	gone    chan struct{} // closed when the tunnel goes down
 
 	mu       sync.Mutex
 	closed   bool
@@ -65,7 +66,7 @@ type tunnel struct {
 }
 
 func newTunnel(id Identity, limits Limits, metrics *metrics, onReady func(*tunnel), onDown func(*tunnel, error)) *tunnel {
-	t := &tunnel{
+	return &tunnel{
 		id:      id,
 		limits:  limits,
 		metrics: metrics,
@@ -74,11 +75,6 @@ func newTunnel(id Identity, limits Limits, metrics *metrics, onReady func(*tunne
 		onDown:  onDown,
 		gone:    make(chan struct{}),
 	}
-	authorize := func(*http.Request) (string, bool, error) { return id.Cluster, true, nil }
-	t.server = remotedialer.New(authorize, func(http.ResponseWriter, *http.Request, int, error) {
-		// The websocket library has closed a hijacked connection that it could not use.
-	})
-	return t
 }
 
 // pool returns the transport of the tunnel's requests, which an idle tunnel does without.
@@ -99,28 +95,55 @@ func (t *tunnel) pool() *http.Transport {
 
 // serve runs the websocket on conn, which was hijacked from the request with the given
 // key, and returns when the tunnel has ended and all that it started has.
-//
-// It gives remotedialer a request of its own: what the HTTP server keeps for a request,
-// buffers and a large stack, must not last as long as a tunnel.
 func (t *tunnel) serve(conn net.Conn, key string) error {
-	r := &http.Request{Method: http.MethodGet, Header: http.Header{
-		"Connection":            {"Upgrade"},
-		"Upgrade":               {"websocket"},
-		"Sec-Websocket-Version": {websocketVersion},
-		"Sec-Websocket-Key":     {key},
-	}}
-	t.server.ServeHTTP(&hijacked{conn: conn, wrap: func(conn net.Conn) (net.Conn, error) {
-		r.Header = nil // it was read; the request lasts as long as the tunnel
-		return t.take(conn)
-	}}, r)
-	if t.socket == nil {
+	ws, err := t.upgrade(conn, key)
+	if err != nil {
 		_ = conn.Close() // of no use
-		return errors.New("the connection could not be upgraded")
+		return fmt.Errorf("upgrading the connection: %w", err)
 	}
-	t.socket.Down(errors.New("websocket ended"))
+	// To remotedialer both ends of a tunnel may open streams, and its client's end is the
+	// smaller one. Without an authorizer it lets the far end open none.
+	t.session = remotedialer.NewClientSession(nil, ws)
+	// A client's end pings until its context ends. Here it is the agent who pings.
+	_, err = t.session.Serve(ended())
+	t.socket.Down(err)
+	t.session.Close()
 	t.link.Wait()
 	t.workers.Wait()
 	return t.socket.Cause()
+}
+
+// ended returns a context that has ended.
+var ended = sync.OnceValue(func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+})
+
+// writeBuffers are those of the websocket library, by all tunnels: an idle one needs none.
+var writeBuffers sync.Pool
+
+// upgrade answers the request with the given key and makes conn the tunnel's own.
+//
+// It gives the websocket library a request of its own: what the HTTP server keeps for a
+// request, buffers and a large stack, must not last as long as a tunnel.
+func (t *tunnel) upgrade(conn net.Conn, key string) (*websocket.Conn, error) {
+	upgrader := websocket.Upgrader{
+		WriteBufferPool: &writeBuffers,
+		// A connection was hijacked: nothing can be answered any more.
+		Error: func(http.ResponseWriter, *http.Request, int, error) {},
+		// Agents are no browsers, and what they say of their origin proves nothing.
+		CheckOrigin: func(*http.Request) bool { return true },
+	}
+	return upgrader.Upgrade(&hijacked{conn: conn, wrap: t.take}, &http.Request{
+		Method: http.MethodGet,
+		Header: http.Header{
+			"Connection":            {"Upgrade"},
+			"Upgrade":               {"websocket"},
+			"Sec-Websocket-Version": {websocketVersion},
+			"Sec-Websocket-Key":     {key},
+		},
+	}, nil)
 }
 
 // take makes a hijacked connection the tunnel's own.
@@ -156,14 +179,17 @@ func (t *tunnel) down(cause error) {
 	for s := range t.streams {
 		open = append(open, s)
 	}
+	transport := t.transport // one that is made later opens nothing
 	t.mu.Unlock()
 	for _, s := range open {
 		s.conn.Fail(fmt.Errorf("the tunnel to cluster %s was lost: %w", t.id.Cluster, cause))
 	}
-	t.pool().CloseIdleConnections()
+	if transport != nil {
+		transport.CloseIdleConnections()
+	}
 }
 
-// hijacked lets remotedialer hijack a connection once more, with the tunnel's own wrapper
+// hijacked lets the websocket library hijack a connection once more, with the tunnel's own wrapper
 // on it.
 type hijacked struct {
 	conn net.Conn
