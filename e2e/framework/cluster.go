@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -41,6 +43,11 @@ type Wanted struct {
 	Name string
 	// Images of the local engine that its nodes get.
 	Images []string
+	// Workers is how many nodes it has beside the control plane.
+	Workers int
+	// KindConfig is a file, relative to the root of the repository, whose lines are added to the configuration for kind; empty
+	// for none.
+	KindConfig string
 }
 
 // CreateClusters makes the clusters, all at once, in the order in which they are wanted. With Keep, one that an earlier
@@ -82,7 +89,7 @@ func (w *Workspace) createCluster(ctx context.Context, want Wanted) (*Cluster, e
 		if err := c.reset(ctx); err != nil {
 			return c, err
 		}
-	} else if err := w.run(ctx, nil, "hack/kind/create.sh", want.Name, "--kubeconfig", c.Kubeconfig); err != nil {
+	} else if err := w.run(ctx, nil, "hack/kind/create.sh", want.arguments(w, c.Kubeconfig)...); err != nil {
 		return c, err
 	}
 	if len(want.Images) > 0 {
@@ -93,10 +100,34 @@ func (w *Workspace) createCluster(ctx context.Context, want Wanted) (*Cluster, e
 	return c, c.connect(ctx)
 }
 
-// OnNode runs a command on the node of the cluster and returns what it prints.
-func (c *Cluster) OnNode(ctx context.Context, args ...string) ([]byte, error) {
-	out, err := c.workspace.output(ctx, "docker", append([]string{"exec", c.Name + "-control-plane"}, args...)...)
+func (want *Wanted) arguments(w *Workspace, kubeconfig string) []string {
+	args := []string{want.Name, "--kubeconfig", kubeconfig, "--workers", strconv.Itoa(want.Workers)}
+	if want.KindConfig != "" {
+		args = append(args, "--config", filepath.Join(w.Root, want.KindConfig))
+	}
+	return args
+}
+
+// ControlPlane is the name of the node that every cluster has.
+func (c *Cluster) ControlPlane() string { return c.Name + "-control-plane" }
+
+// Worker is the name of the second node, of a cluster that has one.
+func (c *Cluster) Worker() string { return c.Name + "-worker" }
+
+// OnNode runs a command on a node and returns what it prints.
+func (c *Cluster) OnNode(ctx context.Context, node string, args ...string) ([]byte, error) {
+	out, err := c.workspace.output(ctx, "docker", append([]string{"exec", node}, args...)...)
 	return []byte(out), err
+}
+
+// FreezeNode stops everything on a node at once, as if its power were cut: nothing there is told. It stays so until ThawNode.
+func (c *Cluster) FreezeNode(ctx context.Context, node string) error {
+	return c.workspace.run(ctx, nil, "docker", "pause", node)
+}
+
+// ThawNode lets a frozen node go on where it was.
+func (c *Cluster) ThawNode(ctx context.Context, node string) error {
+	return c.workspace.run(ctx, nil, "docker", "unpause", node)
 }
 
 // answers tells whether the cluster is there and usable.

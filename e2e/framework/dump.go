@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -38,13 +39,15 @@ func (c *Cluster) dump(ctx context.Context, dir string) {
 		"objects.txt":     {"get", "nodes,pods,jobs,deployments,services,leases", "-A", "-o", "wide"},
 		"events.txt":      {"get", "events", "-A", "--sort-by", ".lastTimestamp"},
 		"describe.txt":    {"describe", "pods,jobs,deployments", "-n", "kubeprober"},
+		"nodes.txt":       {"describe", "nodes"},
 		"kubeprober.yaml": {"get", "kubeprober", "-A", "-o", "yaml"},
 		"apis.txt":        {"get", "apiservices,crds,validatingwebhookconfigurations", "-o", "wide"},
 		"configmaps.yaml": {"get", "configmaps", "-n", "kubeprober", "-o", "yaml"},
 	}
 	for _, pod := range c.pods(ctx) {
-		calls["log-"+pod+".txt"] = []string{"logs", "-n", "kubeprober", "--all-containers", "--timestamps", pod}
-		calls["log-"+pod+"-previous.txt"] = []string{"logs", "-n", "kubeprober", "--all-containers", "--timestamps", "--previous", pod}
+		namespace, name, _ := strings.Cut(pod, "/")
+		calls["log-"+name+".txt"] = []string{"logs", "-n", namespace, "--all-containers", "--timestamps", name}
+		calls["log-"+name+"-previous.txt"] = []string{"logs", "-n", namespace, "--all-containers", "--timestamps", "--previous", name}
 	}
 	for name, args := range calls {
 		command := c.Kubectl(args...).command(ctx)
@@ -59,10 +62,11 @@ func (c *Cluster) dump(ctx context.Context, dir string) {
 	ginkgo.AddReportEntry("logs of cluster "+c.Name, dir)
 }
 
+// pods are the pods of Kubeprober, as namespace/name.
 func (c *Cluster) pods(ctx context.Context) []string {
-	out, err := c.Kubectl("get", "pods", "-n", "kubeprober", "-o", "jsonpath={.items[*].metadata.name}").Output(ctx)
+	out, err := c.Kubectl("get", "pods", "-A", "-o", `jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}`).Output(ctx)
 	if err != nil {
 		return nil
 	}
-	return strings.Fields(out)
+	return slices.DeleteFunc(strings.Fields(out), func(pod string) bool { return !strings.HasPrefix(pod, "kubeprober") })
 }

@@ -84,13 +84,13 @@ func credentials(ctx context.Context, c *framework.Cluster) map[string][]byte {
 	for _, line := range strings.Split(strings.TrimSpace(pods), "\n") {
 		uid, account, _ := strings.Cut(line, " ")
 		// Not by the link beside: it lies in a folder with a sticky bit, where even root follows no link of another user.
-		token, err := c.OnNode(ctx, "sh", "-c", "cat /var/lib/kubelet/pods/"+uid+"/volumes/kubernetes.io~projected/*/..data/token")
+		token, err := c.OnNode(ctx, c.ControlPlane(), "sh", "-c", "cat /var/lib/kubelet/pods/"+uid+"/volumes/kubernetes.io~projected/*/..data/token")
 		Expect(err).NotTo(HaveOccurred())
 		for _, token := range jwt.FindAll(token, -1) {
 			found[account] = token
 		}
 	}
-	ca, err := c.OnNode(ctx, "cat", "/etc/kubernetes/pki/ca.crt")
+	ca, err := c.OnNode(ctx, c.ControlPlane(), "cat", "/etc/kubernetes/pki/ca.crt")
 	Expect(err).NotTo(HaveOccurred())
 	// The middle of the certificate, which is the same however the lines are broken or escaped.
 	found[caOf] = bytes.TrimSpace(bytes.Split(ca, []byte("\n"))[5])
