@@ -269,7 +269,7 @@ type Stream struct {
 	sink Sink
 	id   atomic.Int64
 
-	canceled bool // guarded by the link's lock
+	canceled, expired bool // guarded by the link's lock
 }
 
 // Unbind leaves what still arrives for the stream to remotedialer.

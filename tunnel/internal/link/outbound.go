@@ -6,7 +6,10 @@ package link
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"math"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +24,9 @@ const (
 	queueHard = 1 << 20
 	// smallSend is the largest message that its sender writes himself, in bytes.
 	smallSend = 8 << 10
+	// inlineWrite is the most that a sender writes himself, in bytes: his own message and a
+	// few that came between.
+	inlineWrite = 2 * smallSend
 	// bufferSize is what is written at once while much is sent, in bytes.
 	bufferSize = queueSoft + 64<<10 + 4<<10
 	// maxStaged bounds a message of remotedialer's own, in bytes.
@@ -182,8 +188,9 @@ func (c *Conn) enqueue(frames ...[]byte) error {
 }
 
 // Send sends the parts as one message, of at most 64 KiB and a bit. It waits while much is
-// waiting already, until Cancel. What is large is written by a goroutine that lasts as long
-// as there is something to write, so that a network that hangs does not hold the sender.
+// waiting already, until Cancel or Expire. What is large, or meets a network that may hang,
+// is written by a goroutine that lasts as long as there is something to write, so that the
+// sender is not held.
 func (s *Stream) Send(parts ...[]byte) error {
 	c := s.link
 	size := 0
@@ -192,6 +199,10 @@ func (s *Stream) Send(parts ...[]byte) error {
 	}
 	c.mu.Lock()
 	for c.failed == nil && !s.canceled && c.queue != nil && len(*c.queue) >= queueSoft {
+		if s.expired {
+			c.mu.Unlock()
+			return os.ErrDeadlineExceeded
+		}
 		c.space.Wait()
 	}
 	if s.canceled {
@@ -217,6 +228,15 @@ func (s *Stream) Cancel() {
 	s.link.mu.Lock()
 	defer s.link.mu.Unlock()
 	s.canceled = true
+	s.link.space.Broadcast()
+}
+
+// Expire, called with true, makes a Send that waits, or would have to, return
+// os.ErrDeadlineExceeded, until it is called with false.
+func (s *Stream) Expire(expired bool) {
+	s.link.mu.Lock()
+	defer s.link.mu.Unlock()
+	s.expired = expired
 	s.link.space.Broadcast()
 }
 
@@ -255,27 +275,30 @@ func (c *Conn) postControl(op byte, body []byte) {
 	}
 }
 
-// writeQueue writes what waits. The caller holds writing.
-func (c *Conn) writeQueue() error {
+// writeQueue writes what waits, unless that is more than most bytes, and tells whether it
+// did. The caller holds writing.
+func (c *Conn) writeQueue(most int) bool {
 	c.mu.Lock()
-	queue, err := c.queue, c.failed
+	queue := c.queue
+	if queue == nil || len(*queue) > most || c.failed != nil {
+		c.mu.Unlock()
+		return false
+	}
 	c.queue = nil
 	c.space.Broadcast()
 	c.mu.Unlock()
-	if queue == nil || err != nil {
-		return err
-	}
-	_, err = c.Conn.Write(*queue)
+	_, err := c.Conn.Write(*queue)
 	giveBuffer(queue)
-	if err != nil {
+	if err != nil { // the socket reports it to the reader
 		c.mu.Lock()
-		c.failed = err
+		c.failed = fmt.Errorf("writing to the network: %w", err)
 		c.space.Broadcast()
 		c.mu.Unlock()
 	}
-	return err
+	return true
 }
 
+// due tells whether something can be written.
 func (c *Conn) due() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -283,25 +306,42 @@ func (c *Conn) due() bool {
 }
 
 // flush writes what waits, unless a writer is at work: that one looks again after it let
-// go, so nothing is left between the two.
+// go, so nothing is left between the two. The caller himself writes only what the network
+// takes at once; anything else is left to a goroutine.
 func (c *Conn) flush() {
 	for c.due() && c.writing.TryLock() {
-		_ = c.writeQueue() // the socket reports a failed write to the reader
+		if !c.HasRoom() || !c.writeQueue(inlineWrite) {
+			c.flushBehind()
+			return
+		}
 		c.writing.Unlock()
 	}
 }
 
-// flushLater is flush without waiting for the network.
+// flushLater is flush by a goroutine.
 func (c *Conn) flushLater() {
+	if c.due() && c.writing.TryLock() {
+		c.flushBehind()
+	}
+}
+
+// flushBehind starts a goroutine that writes as long as there is something to write. The
+// caller holds writing, which the goroutine lets go.
+func (c *Conn) flushBehind() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.queue == nil || c.failed != nil || !c.writing.TryLock() {
+	if c.failed != nil { // Wait may be under way, which bears no new goroutines
+		c.writing.Unlock()
 		return
 	}
 	c.background.Go(func() {
-		_ = c.writeQueue() // likewise
-		c.writing.Unlock()
-		c.flush()
+		for {
+			c.writeQueue(math.MaxInt)
+			c.writing.Unlock()
+			if !c.due() || !c.writing.TryLock() {
+				return
+			}
+		}
 	})
 }
 

@@ -24,6 +24,7 @@ type Conn struct {
 
 	armed atomic.Bool
 	down  sync.Once
+	room  func() bool // see HasRoom; nil before its first call
 
 	mu    sync.Mutex
 	cause error
@@ -70,6 +71,49 @@ func (c *Conn) Write(p []byte) (int, error) {
 		c.Abort(err) // the reader takes it from here
 	}
 	return n, err
+}
+
+// HasRoom tells whether the network surely takes a write of at most 16 KiB without a wait;
+// false when that cannot be known. It must not be called at the same time as itself or
+// Write.
+func (c *Conn) HasRoom() bool {
+	if c.room == nil {
+		c.room = roomOf(c.Conn)
+	}
+	return c.room()
+}
+
+func roomOf(conn net.Conn) func() bool {
+	tcp := asTCP(conn)
+	if tcp == nil {
+		return func() bool { return false }
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return func() bool { return false }
+	}
+	writable := false
+	ask := func(fd uintptr) { writable = pollWritable(fd) } // made once: each call would cost an allocation
+	return func() bool { return raw.Control(ask) == nil && writable }
+}
+
+// asTCP returns the TCP connection under conn, nil when there is none.
+func asTCP(conn net.Conn) *net.TCPConn {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	tcp, _ := conn.(*net.TCPConn)
+	return tcp
+}
+
+// Probe gives the far end no more than within from now to be heard, if it was not heard
+// for long anyway; whatever arrives ends that. The caller makes it speak.
+func (c *Conn) Probe(within time.Duration) {
+	if !c.armed.Load() {
+		return // the handshake has a deadline of its own
+	}
+	// A connection that is closed needs no deadline.
+	_ = c.Conn.SetReadDeadline(time.Now().Add(within))
 }
 
 // Abort closes the connection and records why. The reader then fails.
@@ -129,11 +173,8 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 // unacknowledged bytes for at most timeout where the system can do that. Connections that
 // are not TCP are left as they are.
 func Tune(conn net.Conn, timeout time.Duration) error {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
+	tcp := asTCP(conn)
+	if tcp == nil {
 		return nil
 	}
 	err := tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: timeout / 2, Interval: timeout / 4, Count: 3})

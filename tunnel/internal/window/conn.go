@@ -39,6 +39,10 @@ type Carrier interface {
 	Send(parts ...[]byte) error
 	// Cancel ends a Send that waits, and refuses further ones. It never waits.
 	Cancel()
+	// Expire, called with true, makes a Send that waits, or would have to, return
+	// os.ErrDeadlineExceeded itself without having sent anything, until it is called with
+	// false. It never waits.
+	Expire(expired bool)
 	// Post sends p, later when need be; it never waits, and must not keep p.
 	Post(p []byte)
 }
@@ -112,6 +116,13 @@ func New(config Config) *Conn {
 		toldBlocked: true, // the first credit is under way, whatever the window
 	}
 	c.readable.L, c.writable.L = &c.mu, &c.mu
+	c.readDeadline.changed = func(bool) { c.readable.Broadcast() }
+	c.writeDeadline.changed = func(expired bool) {
+		c.writable.Broadcast()
+		if c.carrier != nil {
+			c.carrier.Expire(expired) // Write may wait there
+		}
+	}
 	c.allowed = c.window
 	return c
 }
@@ -125,6 +136,7 @@ func (c *Conn) Start(carrier Carrier) bool {
 		return false
 	}
 	c.carrier = carrier
+	carrier.Expire(c.writeDeadline.expired)
 	c.writable.Broadcast() // the peer's credit may have been here first
 	c.budget.enter(c)
 	c.post(kindCredit, c.window)

@@ -132,6 +132,64 @@ func TestWriterIsHeldAtTheWindow(t *testing.T) {
 	}
 }
 
+func TestADeadlineEndsAWriteThatTheCarrierHolds(t *testing.T) {
+	carrier, far := net.Pipe() // nobody reads at the far end: the pump's queue fills up
+	defer func() { _ = far.Close() }()
+	pump := windowtest.New(carrier)
+	done := make(chan struct{})
+	c := New(Config{Window: 4096, Addr: testAddr{}, OnDone: func(error) { close(done) }})
+	pump.Run(c, appendHeader(nil, kindCredit, 1<<20))
+	c.Start(pump)
+	write := func(size int) (int, error) {
+		if err := c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		type result struct {
+			n   int
+			err error
+		}
+		wrote := make(chan result, 1)
+		go func() {
+			n, err := c.Write(make([]byte, size))
+			wrote <- result{n, err}
+		}()
+		select {
+		case r := <-wrote:
+			return r.n, r.err
+		case <-time.After(10 * time.Second):
+			t.Fatal("the write outlives its deadline")
+			return 0, nil
+		}
+	}
+	n, err := write(1 << 19)
+	if !errors.Is(err, os.ErrDeadlineExceeded) || n == 0 || n == 1<<19 {
+		t.Errorf("wrote %d bytes, %v", n, err)
+	}
+	if again, err := write(1); !errors.Is(err, os.ErrDeadlineExceeded) || again != 0 {
+		t.Errorf("then wrote %d bytes, %v", again, err)
+	}
+	if err := c.SetWriteDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	// What was not sent cost no credit: exactly the rest can be written.
+	frames := func(bytes int) int { return (bytes + MaxFrame - 1) / MaxFrame }
+	rest := 1<<20 - n - headerSize*(frames(n)+frames(1<<20-n))
+	counted := make(chan int64, 1)
+	go func() {
+		total, _ := io.Copy(io.Discard, far)
+		counted <- total
+	}()
+	if sent, err := c.Write(make([]byte, rest)); err != nil || sent != rest {
+		t.Errorf("then wrote %d bytes of %d, %v", sent, rest, err)
+	}
+	c.Fail(net.ErrClosed)
+	<-done
+	pump.Stop()
+	if total := <-counted; total < int64(n+rest) {
+		t.Errorf("%d bytes arrived of %d", total, n+rest)
+	}
+}
+
 func TestPeerThatIgnoresItsCreditIsCutOff(t *testing.T) {
 	cases := []struct {
 		name string
@@ -163,6 +221,7 @@ type nowhere struct{}
 
 func (nowhere) Send(...[]byte) error { return nil }
 func (nowhere) Cancel()              {}
+func (nowhere) Expire(bool)          {}
 func (nowhere) Post([]byte)          {}
 
 func TestBudgetEndsTheStreamThatHoldsTheMost(t *testing.T) {

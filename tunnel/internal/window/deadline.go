@@ -9,35 +9,37 @@ import (
 	"time"
 )
 
-// deadline wakes the waiters of a condition when its time has come. Its fields are
-// guarded by the lock of that condition.
+// deadline tells when its time has come. Its fields are guarded by the lock of the Conn.
 type deadline struct {
+	changed func(expired bool) // called with the lock held
 	expired bool
 	timer   *time.Timer
 	turn    int // tells a timer that fired too late to be stopped from the current one
 }
 
-func (d *deadline) set(t time.Time, cond *sync.Cond) {
+// set makes t the time. The caller holds lock.
+func (d *deadline) set(t time.Time, lock sync.Locker) {
 	d.stop()
-	d.expired = false
-	if t.IsZero() {
-		return
-	}
 	wait := time.Until(t)
-	if wait <= 0 {
-		d.expired = true
-		cond.Broadcast()
+	d.expire(!t.IsZero() && wait <= 0)
+	if t.IsZero() || d.expired {
 		return
 	}
 	turn := d.turn
 	d.timer = time.AfterFunc(wait, func() {
-		cond.L.Lock()
-		defer cond.L.Unlock()
+		lock.Lock()
+		defer lock.Unlock()
 		if d.turn == turn {
-			d.expired = true
-			cond.Broadcast()
+			d.expire(true)
 		}
 	})
+}
+
+func (d *deadline) expire(expired bool) {
+	if d.expired != expired {
+		d.expired = expired
+		d.changed(expired)
+	}
 }
 
 func (d *deadline) stop() {
@@ -55,8 +57,8 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	if c.closed {
 		return net.ErrClosed
 	}
-	c.readDeadline.set(t, &c.readable)
-	c.writeDeadline.set(t, &c.writable)
+	c.readDeadline.set(t, &c.mu)
+	c.writeDeadline.set(t, &c.mu)
 	return nil
 }
 
@@ -67,7 +69,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	if c.closed {
 		return net.ErrClosed
 	}
-	c.readDeadline.set(t, &c.readable)
+	c.readDeadline.set(t, &c.mu)
 	return nil
 }
 
@@ -78,6 +80,6 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	if c.closed {
 		return net.ErrClosed
 	}
-	c.writeDeadline.set(t, &c.writable)
+	c.writeDeadline.set(t, &c.mu)
 	return nil
 }

@@ -52,7 +52,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 }
 
 // send sends one data frame and returns how much of p was sent: nothing when the stream
-// was closed meanwhile. The caller holds mu, which is let go meanwhile.
+// was closed or the deadline has come meanwhile. The caller holds mu, which is let go meanwhile.
 func (c *Conn) send(p []byte, blocked bool) (int, error) {
 	var head, tail [headerSize]byte
 	parts := [3][]byte{appendHeader(head[:0], kindData, len(p)), p}
@@ -72,6 +72,11 @@ func (c *Conn) send(p []byte, blocked bool) (int, error) {
 		return len(p), nil
 	case c.closed || c.peerClosed:
 		return 0, nil // it was canceled; the caller looks why
+	case err == os.ErrDeadlineExceeded: //nolint:errorlint // a network that timed out is wrapped, and is another matter
+		// Nothing was sent, so nothing of the credit was used up.
+		c.credit += headerSize + len(p)
+		c.toldBlocked = false
+		return 0, os.ErrDeadlineExceeded
 	}
 	err = fmt.Errorf("sending on the carrier: %w", err)
 	c.fail(err)

@@ -8,6 +8,7 @@ package windowtest
 import (
 	"io"
 	"net"
+	"os"
 	"sync"
 )
 
@@ -26,6 +27,7 @@ type Pump struct {
 	queue    []byte
 	closed   bool
 	canceled bool
+	expired  bool
 	err      error
 
 	// Ended is closed when the connection delivers nothing any more.
@@ -103,6 +105,9 @@ func (p *Pump) Send(parts ...[]byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.queue) > 64<<10 && p.err == nil && !p.closed && !p.canceled {
+		if p.expired {
+			return os.ErrDeadlineExceeded
+		}
 		p.cond.Wait()
 	}
 	if p.canceled {
@@ -120,6 +125,14 @@ func (p *Pump) Cancel() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.canceled = true
+	p.cond.Broadcast()
+}
+
+// Expire implements window.Carrier.
+func (p *Pump) Expire(expired bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expired = expired
 	p.cond.Broadcast()
 }
 
