@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -227,6 +229,13 @@ func (f *fleet) printTally(when string) error {
 		failed += got.Figures[figureFailed]
 	}
 	fmt.Fprintf(f.out, "connects in vain %s: %.0f refused by the hub, %.0f failed\n", when, refused, failed)
+	got, err := f.hub.do(command{Do: "refusals"})
+	if err != nil {
+		return err
+	}
+	for _, reason := range slices.Sorted(maps.Keys(got.Figures)) {
+		fmt.Fprintf(f.out, "  the hub since its start: %.0f refused for %s\n", got.Figures[reason], reason)
+	}
 	return nil
 }
 

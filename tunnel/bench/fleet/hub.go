@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/kubeprober/kubeprober/tunnel/bench/internal/sample"
 	"github.com/kubeprober/kubeprober/tunnel/bench/internal/site"
 	"github.com/kubeprober/kubeprober/tunnel/hub"
@@ -66,6 +68,8 @@ func (p *hubProcess) do(ctx context.Context, c command) (answer, error) {
 		return answer{Figures: map[string]float64{"clusters": float64(len(p.hub.Clusters()))}}, nil
 	case "usage":
 		return usage()
+	case "refusals":
+		return p.refusals()
 	case "get":
 		return p.get(ctx, c.Count)
 	case "heap":
@@ -103,6 +107,28 @@ func (p *hubProcess) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
 	return errors.Join(p.hub.Shutdown(ctx), p.server.Close())
+}
+
+// refusals returns what the hub has refused, by its reason.
+func (p *hubProcess) refusals() (answer, error) {
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(p.hub.Collector()); err != nil {
+		return answer{}, err
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		return answer{}, err
+	}
+	figures := map[string]float64{}
+	for _, family := range families {
+		if family.GetName() != "kubeprober_tunnel_refused_total" {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			figures[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
+		}
+	}
+	return answer{Figures: figures}, nil
 }
 
 // get sends count requests through random tunnels, one after the other.

@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -15,6 +16,8 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+
+	"github.com/kubeprober/kubeprober/tunnel/bench/internal/wire"
 )
 
 func main() {
@@ -35,10 +38,25 @@ type config struct {
 	upstream string
 }
 
+// insideName comes before the arguments of the process that runs in a namespace of its own.
+const insideName = "inside"
+
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
+	isInside := len(args) > 0 && args[0] == insideName
+	if isInside {
+		args = args[1:]
+	}
 	cfg, err := parse(args)
 	if err != nil {
 		return err
+	}
+	if slices.Contains(paths(cfg.cases), far) {
+		if !isInside {
+			return runInside(ctx, args)
+		}
+		if err := wire.Loopback(); err != nil {
+			return err
+		}
 	}
 	r, err := newRig(ctx, cfg)
 	defer func() {
@@ -57,12 +75,21 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	return nil
 }
 
+// runInside runs this command in a network namespace, in which it may lay a wire.
+func runInside(ctx context.Context, args []string) error {
+	err := wire.Run(ctx, append([]string{insideName}, args...)...)
+	if errors.Is(err, wire.ErrNoNamespace) {
+		return fmt.Errorf("laying the wire of rtt50-1 (choose other cases with -cases to do without): %w", err)
+	}
+	return err
+}
+
 func parse(args []string) (config, error) {
 	var cfg config
 	var cases, variants string
 	flags := flag.NewFlagSet("speed", flag.ContinueOnError)
 	flags.StringVar(&cases, "cases", "", "cases, comma-separated; all by default: "+strings.Join(caseNames(), ","))
-	flags.StringVar(&variants, "variants", "", "variants, comma-separated; all by default: "+strings.Join(variantNames, ","))
+	flags.StringVar(&variants, "variants", "", "variants, comma-separated; by default "+strings.Join(variantNames, ",")+"; there is also "+double)
 	flags.IntVar(&cfg.rounds, "rounds", 5, "rounds of which the median is taken")
 	flags.StringVar(&cfg.profiles, "profiles", "", "folder for a CPU profile of each case and variant")
 	flags.StringVar(&cfg.upstream, "upstream", "http", "how the proxy hop talks to the server, http or https; https encrypts twice")
@@ -73,7 +100,7 @@ func parse(args []string) (config, error) {
 	if cfg.cases, err = choose("case", cases, caseNames()); err != nil {
 		return cfg, err
 	}
-	if cfg.variants, err = choose("variant", variants, variantNames); err != nil {
+	if cfg.variants, err = choose("variant", variants, variantNames, double); err != nil {
 		return cfg, err
 	}
 	if cfg.upstream != "http" && cfg.upstream != "https" {
@@ -85,11 +112,13 @@ func parse(args []string) (config, error) {
 	return cfg, nil
 }
 
-// choose returns the names in list, in the order of known; all when list is empty.
-func choose(what, list string, known []string) ([]string, error) {
+// choose returns the names in list, in the order of usual and more; the usual ones when list
+// is empty.
+func choose(what, list string, usual []string, more ...string) ([]string, error) {
 	if list == "" {
-		return known, nil
+		return usual, nil
 	}
+	known := slices.Concat(usual, more)
 	wanted := strings.Split(list, ",")
 	for _, name := range wanted {
 		if !slices.Contains(known, name) {

@@ -36,7 +36,6 @@ type measurement struct {
 	kind  kind
 	path  path
 	ours  bool // for the tunnel alone
-	aside bool // told, but not one of the ratios that are the result
 	run   func(ctx context.Context, r *rig, v *variant) ([]float64, error)
 }
 
@@ -71,7 +70,7 @@ var measurements = []measurement{
 		return []float64{got}, err
 	}},
 	{cases: []string{"rtt50-1"}, kind: megabytes, path: far, run: moving(false, farBodies, 1)},
-	{cases: []string{"rtt50-tcp-1"}, kind: megabytes, path: farTCP, aside: true, run: moving(false, farBodies, 1)},
+	{cases: []string{"rtt50-nowindow-1"}, kind: megabytes, path: relayed, run: moving(false, farBodies, 1)},
 	{cases: []string{"stuck-p99"}, kind: ratios, path: near, ours: true, run: func(ctx context.Context, r *rig, v *variant) ([]float64, error) {
 		got, err := besideStuck(ctx, r.backend, v)
 		return []float64{got}, err

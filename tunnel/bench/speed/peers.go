@@ -36,7 +36,7 @@ func (r *rig) stock(ctx context.Context, _ path) (*variant, error) {
 	logrus.SetLevel(logrus.ErrorLevel) // that a tunnel came up is no news here
 	authorize := func(*http.Request) (string, bool, error) { return name, true, nil }
 	server := remotedialer.New(authorize, remotedialer.DefaultErrorWriter)
-	door, err := r.front(ctx, server)
+	door, err := r.front(ctx, near, server)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (r *rig) stock(ctx context.Context, _ path) (*variant, error) {
 func (r *rig) yamux(ctx context.Context, _ path) (*variant, error) {
 	upgrader := websocket.Upgrader{ReadBufferSize: yamuxBuffer, WriteBufferSize: yamuxBuffer}
 	accepted := make(chan *websocket.Conn, 1)
-	door, err := r.front(ctx, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	door, err := r.front(ctx, near, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		ws, err := upgrader.Upgrade(w, req, nil)
 		if err != nil {
 			return // it was answered

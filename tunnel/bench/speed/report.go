@@ -17,7 +17,6 @@ type results map[string]map[string]*series
 
 type series struct {
 	kind    kind
-	aside   bool
 	figures []float64
 	cpu     []float64 // processor time, in seconds
 	err     error
@@ -35,7 +34,7 @@ func (r results) add(m measurement, variant string, figures []float64, cpu time.
 		}
 		s := r[name][variant]
 		if s == nil {
-			s = &series{kind: m.kind, aside: m.aside}
+			s = &series{kind: m.kind}
 			r[name][variant] = s
 		}
 		if err != nil {
@@ -72,7 +71,7 @@ func medianRatio(figures, base []float64) float64 {
 // print writes a table with the median, least and most of each figure and its ratio to
 // direct, the ratio of the processor time, and then the ratios of ours.
 func (r results) print(out io.Writer, cfg config) {
-	fmt.Fprintf(out, "%-11s %-7s %10s %10s %10s  %-5s  %9s  %s\n", "CASE", "VARIANT", "MEDIAN", "LEAST", "MOST", "UNIT", "TO DIRECT", "CPU TO DIRECT")
+	fmt.Fprintf(out, "%-16s %-7s %10s %10s %10s  %-5s  %9s  %s\n", "CASE", "VARIANT", "MEDIAN", "LEAST", "MOST", "UNIT", "TO DIRECT", "CPU TO DIRECT")
 	for _, name := range cfg.cases {
 		for _, variant := range cfg.variants {
 			s := r[name][variant]
@@ -80,7 +79,7 @@ func (r results) print(out io.Writer, cfg config) {
 			case s == nil:
 				continue
 			case s.err != nil:
-				fmt.Fprintf(out, "%-11s %-7s failed\n", name, variant)
+				fmt.Fprintf(out, "%-16s %-7s failed\n", name, variant)
 				continue
 			}
 			compared, cpu := "-", "-"
@@ -88,12 +87,12 @@ func (r results) print(out io.Writer, cfg config) {
 				compared = fmt.Sprintf("%.2f", ratio)
 				cpu = fmt.Sprintf("%.2f", medianRatio(s.cpu, r[name][direct].cpu))
 			}
-			fmt.Fprintf(out, "%-11s %-7s %10.4g %10.4g %10.4g  %-5s  %9s  %s\n", name, variant,
+			fmt.Fprintf(out, "%-16s %-7s %10.4g %10.4g %10.4g  %-5s  %9s  %s\n", name, variant,
 				sample.Median(s.figures), slices.Min(s.figures), slices.Max(s.figures), s.kind, compared, cpu)
 		}
 	}
 	for _, name := range cfg.cases {
-		if ratio, ok := r.ratio(name, ours); ok && !r[name][ours].aside {
+		if ratio, ok := r.ratio(name, ours); ok {
 			fmt.Fprintf(out, "RATIO %s %.2f\n", name, ratio)
 		}
 	}

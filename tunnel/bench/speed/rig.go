@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -19,6 +20,8 @@ import (
 	"github.com/kubeprober/kubeprober/tunnel/agent"
 	"github.com/kubeprober/kubeprober/tunnel/bench/internal/delay"
 	"github.com/kubeprober/kubeprober/tunnel/bench/internal/site"
+	"github.com/kubeprober/kubeprober/tunnel/bench/internal/wire"
+	"github.com/kubeprober/kubeprober/tunnel/hub"
 )
 
 const (
@@ -27,14 +30,12 @@ const (
 	stock  = "stock"  // remotedialer as it is to the agent's proxy
 	yamuxd = "yamux"  // yamux over wss to the agent's proxy
 	ours   = "ours"   // hub and agent
+	double = "ours-2" // two tunnels in turn; measured only when asked for
 
 	// roundTrip is what the long paths add.
 	roundTrip = 50 * time.Millisecond
 	// unlimited is more than any sender has under way, in bytes.
 	unlimited = 256 << 20
-	// tcpWindow is the most that TCP keeps under way on Linux as it comes, in bytes: the
-	// largest of net.ipv4.tcp_wmem.
-	tcpWindow = 4 << 20
 	// idleConns is how many connections a client keeps.
 	idleConns = 64
 	// connectTime is how long a tunnel may take to come up.
@@ -48,18 +49,19 @@ type path string
 
 const (
 	near path = "loopback"
-	far  path = "50 ms"
-	// farTCP holds no more than the window of TCP does. (The ends of TCP are next to the
-	// relay, so that their own windows limit nothing.)
-	farTCP path = "50 ms, one TCP window"
+	// far is a wire: TCP goes from end to end.
+	far path = "50 ms"
+	// relayed ends TCP next to either end, so that nothing but the processor holds a sender
+	// back.
+	relayed path = "50 ms, TCP ends on the way"
 )
 
-// holds returns how many bytes a long path may hold.
-func (p path) holds() int64 {
-	if p == farTCP {
-		return tcpWindow
+// host returns where the servers at the end of p listen.
+func (p path) host() string {
+	if p == far {
+		return wire.Near
 	}
-	return unlimited
+	return site.Host
 }
 
 // variant is one way to the backend.
@@ -85,11 +87,18 @@ type rig struct {
 // newRig starts what cfg needs. The rig is to be closed even after an error.
 func newRig(ctx context.Context, cfg config) (*rig, error) {
 	r := &rig{backend: &backend{}, ways: map[path][]*variant{}}
+	if slices.Contains(paths(cfg.cases), far) {
+		long, err := wire.Open(roundTrip)
+		if err != nil {
+			return r, err
+		}
+		r.later(long.Close)
+	}
 	if err := r.serve(ctx, cfg.upstream); err != nil {
 		return r, err
 	}
 	open := map[string]func(context.Context, path) (*variant, error){
-		direct: r.direct, hop: r.proxied, stock: r.stock, yamuxd: r.yamux, ours: r.ours,
+		direct: r.direct, hop: r.proxied, stock: r.stock, yamuxd: r.yamux, ours: r.ours, double: r.double,
 	}
 	for _, p := range paths(cfg.cases) {
 		for _, name := range cfg.variants {
@@ -120,7 +129,7 @@ func (r *rig) later(c func() error) { r.closers = append(r.closers, c) }
 // serve starts the backend and the hop in front of it.
 func (r *rig) serve(ctx context.Context, upstream string) error {
 	var err error
-	if r.material, err = site.NewMaterial(); err != nil {
+	if r.material, err = site.NewMaterial(wire.Far); err != nil {
 		return err
 	}
 	config, err := r.material.Server()
@@ -170,7 +179,11 @@ func (r *rig) client(name, url string, dial func(context.Context, string, string
 }
 
 func (r *rig) direct(ctx context.Context, p path) (*variant, error) {
-	url, err := r.over(ctx, p, r.secure.URL)
+	server, err := r.front(ctx, p, r.backend.handler())
+	if err != nil {
+		return nil, err
+	}
+	url, err := r.over(ctx, p, server.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +191,7 @@ func (r *rig) direct(ctx context.Context, p path) (*variant, error) {
 }
 
 func (r *rig) proxied(ctx context.Context, p path) (*variant, error) {
-	server, err := r.front(ctx, r.hop)
+	server, err := r.front(ctx, p, r.hop)
 	if err != nil {
 		return nil, err
 	}
@@ -189,13 +202,13 @@ func (r *rig) proxied(ctx context.Context, p path) (*variant, error) {
 	return r.client(hop, url, nil)
 }
 
-// front serves handler with TLS.
-func (r *rig) front(ctx context.Context, handler http.Handler) (*site.Server, error) {
+// front serves handler with TLS at the end of p.
+func (r *rig) front(ctx context.Context, p path, handler http.Handler) (*site.Server, error) {
 	config, err := r.material.Server()
 	if err != nil {
 		return nil, err
 	}
-	server, err := site.Serve(ctx, net.JoinHostPort(site.Host, "0"), handler, config)
+	server, err := site.Serve(ctx, net.JoinHostPort(p.host(), "0"), handler, config)
 	if err != nil {
 		return nil, err
 	}
@@ -205,27 +218,61 @@ func (r *rig) front(ctx context.Context, handler http.Handler) (*site.Server, er
 
 // over starts what p needs to target, a URL of https, and returns the URL of its near end.
 func (r *rig) over(ctx context.Context, p path, target string) (string, error) {
-	if p == near {
-		return target, nil
+	switch p {
+	case far:
+		return strings.Replace(target, wire.Near, wire.Far, 1), nil
+	case relayed:
+		relay, err := delay.Listen(ctx, site.Host, strings.TrimPrefix(target, "https://"), roundTrip/2, unlimited)
+		if err != nil {
+			return "", err
+		}
+		r.later(relay.Close)
+		return "https://" + relay.Addr, nil
 	}
-	relay, err := delay.Listen(ctx, site.Host, strings.TrimPrefix(target, "https://"), roundTrip/2, p.holds())
-	if err != nil {
-		return "", err
-	}
-	r.later(relay.Close)
-	return "https://" + relay.Addr, nil
+	return target, nil
 }
 
 // ours opens a tunnel over p.
 func (r *rig) ours(ctx context.Context, p path) (*variant, error) {
 	const cluster = "edge"
+	h, err := r.tunnels(ctx, p, cluster)
+	if err != nil {
+		return nil, err
+	}
+	return &variant{name: ours, url: "http://" + cluster, http: http.Client{Transport: h.RoundTripper(cluster)}}, nil
+}
+
+// double opens two tunnels over p, of which requests take one and the other.
+func (r *rig) double(ctx context.Context, p path) (*variant, error) {
+	const first, second = "edge-1", "edge-2"
+	h, err := r.tunnels(ctx, p, first, second)
+	if err != nil {
+		return nil, err
+	}
+	turns := &inTurn{tunnels: [2]http.RoundTripper{h.RoundTripper(first), h.RoundTripper(second)}}
+	return &variant{name: double, url: "http://" + first, http: http.Client{Transport: turns}}, nil
+}
+
+// inTurn sends requests through one tunnel and the other.
+type inTurn struct {
+	tunnels [2]http.RoundTripper
+	next    atomic.Uint64
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *inTurn) RoundTrip(req *http.Request) (*http.Response, error) {
+	return t.tunnels[t.next.Add(1)%2].RoundTrip(req)
+}
+
+// tunnels returns a hub with a tunnel over p for each of clusters.
+func (r *rig) tunnels(ctx context.Context, p path, clusters ...string) (*hub.Hub, error) {
 	h, err := site.NewHub()
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
 	mux.Handle(site.ConnectPath, h)
-	server, err := r.front(ctx, mux)
+	server, err := r.front(ctx, p, mux)
 	if err != nil {
 		return nil, err
 	}
@@ -242,15 +289,17 @@ func (r *rig) ours(ctx context.Context, p path) (*variant, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := site.StartAgent(ctx, url, cluster, r.hop, roots, logr.Discard())
-	if err != nil {
-		return nil, err
+	for _, cluster := range clusters {
+		a, err := site.StartAgent(ctx, url, cluster, r.hop, roots, logr.Discard())
+		if err != nil {
+			return nil, err
+		}
+		r.later(a.Stop)
 	}
-	r.later(a.Stop)
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
-	if err := site.AwaitClusters(ctx, h, 1); err != nil {
-		return nil, fmt.Errorf("waiting for the agent: %w", err)
+	if err := site.AwaitClusters(ctx, h, len(clusters)); err != nil {
+		return nil, fmt.Errorf("waiting for the agents: %w", err)
 	}
-	return &variant{name: ours, url: "http://" + cluster, http: http.Client{Transport: h.RoundTripper(cluster)}}, nil
+	return h, nil
 }

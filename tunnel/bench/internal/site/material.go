@@ -32,8 +32,9 @@ type Material struct {
 	CA, Certificate, Key []byte
 }
 
-// NewMaterial makes an ECDSA P-256 authority and a certificate of it for Host.
-func NewMaterial() (Material, error) {
+// NewMaterial makes an ECDSA P-256 authority and a certificate of it for Host and more
+// addresses.
+func NewMaterial(more ...string) (Material, error) {
 	authority := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "bench authority"},
@@ -51,6 +52,9 @@ func NewMaterial() (Material, error) {
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		IPAddresses:  []net.IP{net.ParseIP(Host)},
+	}
+	for _, address := range more {
+		server.IPAddresses = append(server.IPAddresses, net.ParseIP(address))
 	}
 	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
