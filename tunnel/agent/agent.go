@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -24,7 +25,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/net/http/httpproxy"
 
 	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
 	"github.com/kubeprober/kubeprober/tunnel/internal/remote"
@@ -67,9 +67,13 @@ type Options struct {
 	// "sha256//...". The certificate need not be signed by a known authority then, unless
 	// RootCAs are given.
 	PinnedKeys []string
-	// Proxy returns the proxy for a URL, nil for none. Default: what HTTPS_PROXY,
-	// HTTP_PROXY and NO_PROXY of the environment say.
+	// Proxy returns the proxy for a URL, nil for none: http, https or socks5, with a name
+	// and a password if need be. Default: what HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the
+	// environment say.
 	Proxy func(*url.URL) (*url.URL, error)
+	// Resolver resolves the names of hubs and proxies, anew for each connect. Default: that
+	// of the system.
+	Resolver *net.Resolver
 	// MaxStreams is the most streams open at once. Default 1024.
 	MaxStreams int
 	Log        logr.Logger
@@ -80,6 +84,7 @@ type Agent struct {
 	opts      Options
 	routes    []*route
 	connected atomic.Int32 // tunnels that are up
+	wakes     wakes
 
 	mu       sync.Mutex
 	closed   bool
@@ -96,6 +101,11 @@ func CheckOptions(opts Options) error {
 	}
 	if _, err := parsePins(opts.PinnedKeys); err != nil {
 		return err
+	}
+	if opts.Proxy == nil {
+		if _, err := environmentProxy(); err != nil {
+			return err
+		}
 	}
 	if err := protocol.CheckClusterName(opts.Cluster); err != nil {
 		return err
@@ -116,12 +126,14 @@ func New(opts Options) (*Agent, error) {
 	}
 	remote.Harden()
 	opts.MaxStreams = cmp.Or(opts.MaxStreams, 1024)
-	if opts.Proxy == nil {
-		opts.Proxy = httpproxy.FromEnvironment().ProxyFunc()
-	}
 	pins, err := parsePins(opts.PinnedKeys)
 	if err != nil {
 		return nil, err
+	}
+	if opts.Proxy == nil {
+		if opts.Proxy, err = environmentProxy(); err != nil {
+			return nil, err
+		}
 	}
 	a := &Agent{opts: opts}
 	for _, address := range append([]string{opts.HubURL}, opts.MoreHubs...) {
@@ -178,10 +190,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	go func() { served <- server.Serve(listener) }()
 
 	var routes sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	var clock sync.WaitGroup
+	clock.Go(func() { a.wakes.watch(ctx) })
 	for _, r := range a.routes {
 		routes.Go(func() { r.keepConnected(ctx, listener) })
 	}
 	routes.Wait()
+	cancel()
+	clock.Wait()
 
 	err := server.Close() // the streams have failed with their tunnel
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {

@@ -21,10 +21,12 @@ import (
 
 const (
 	handshakeTime = 15 * time.Second
-	// idleTime is how long the hub may be silent: it answers a ping every 5 s.
-	idleTime = 20 * time.Second
-	// stallTime is how long one write to the socket may take.
-	stallTime = 20 * time.Second
+	// idleTime is how long the hub may be silent: it answers a ping every 5 s. With
+	// stallTime it makes that a cut cable is noticed within 20 s.
+	idleTime = 15 * time.Second
+	// stallTime is how long one write to the socket may take, and what was sent may stay
+	// without the kernel's acknowledgement.
+	stallTime = 15 * time.Second
 	// socketBuffer is the websocket's read and write buffer, in bytes. The link moves all
 	// that is large past the websocket library.
 	socketBuffer = 4 << 10
@@ -45,7 +47,7 @@ type refusedError struct {
 
 func (e *refusedError) Error() string {
 	if e.reason == "" {
-		return fmt.Sprintf("the hub answered %d %s", e.status, http.StatusText(e.status))
+		return "the hub answered " + status(e.status)
 	}
 	return fmt.Sprintf("the hub answered %d: %s", e.status, e.reason)
 }
@@ -92,14 +94,28 @@ func (a *route) connect(ctx context.Context, s *session) (*websocket.Conn, error
 	return ws, nil
 }
 
-func refusal(resp *http.Response) error {
+// refusal reads a hub's answer, or that of a proxy or balancer in front of it.
+func refusal(resp *http.Response) *refusedError {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxReason))
 	if err != nil {
 		text = nil // the status says enough
 	}
-	refused := &refusedError{status: resp.StatusCode, reason: strings.TrimSpace(string(text))}
-	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
-		refused.retryAfter = time.Duration(min(seconds, int(longestAsked.Seconds()))) * time.Second
+	return &refusedError{
+		status:     resp.StatusCode,
+		reason:     strings.TrimSpace(strings.ToValidUTF8(string(text), "?")),
+		retryAfter: readRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
 	}
-	return refused
+}
+
+// readRetryAfter reads a number of seconds or a date. What cannot be understood is as good
+// as nothing, and what is long is cut to longestAsked.
+func readRetryAfter(text string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(text, 10, 64); err == nil {
+		return time.Duration(min(seconds, uint64(longestAsked.Seconds()))) * time.Second
+	}
+	date, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	return min(max(date.Sub(now), 0), longestAsked)
 }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -30,13 +32,14 @@ type outcome struct {
 // keepConnected keeps a tunnel to the hub up until ctx ends. When the hub says that it
 // will stop, the next tunnel is opened beside the one that it still serves.
 func (a *route) keepConnected(ctx context.Context, listener *listener) {
-	if strings.HasPrefix(a.url, "ws:") {
-		a.opts.Log.Info("The tunnel is not encrypted and its hub is not verified: use an https address outside trusted networks", "hub", a.url)
+	if isExposed(a.url) {
+		a.opts.Log.Info("The tunnel is not encrypted and its hub is not verified: use an https address outside the cluster's own network", "hub", a.url)
 	}
 	var waits backoff.Backoff
 	former := make(chan outcome) // how the session before ended
 	close(former)
 	for ctx.Err() == nil {
+		woken, start := a.wakes.wait(), time.Now()
 		drained := make(chan time.Duration, 1)
 		ended := make(chan outcome, 1)
 		go func() {
@@ -45,14 +48,20 @@ func (a *route) keepConnected(ctx context.Context, listener *listener) {
 		}()
 		select {
 		case o := <-ended:
+			if o.lasted >= healthyTime || isClosed(woken) {
+				waits.Reset()
+			}
 			if ctx.Err() == nil {
 				a.pause(ctx, &waits, o)
 			}
 		case spread := <-drained:
 			<-former // there are never more than two
+			if time.Since(start) >= healthyTime {
+				waits.Reset()
+			}
 			former = make(chan outcome, 1)
 			go func(former chan<- outcome) { former <- <-ended }(former)
-			delay := rand.N(spread + 1)
+			delay := rand.N(spread+1) + waits.Next()
 			a.opts.Log.Info("The hub is going to stop, connecting anew", "hub", a.url, "in", delay.Round(time.Millisecond).String())
 			backoff.Sleep(ctx, delay)
 		}
@@ -60,14 +69,46 @@ func (a *route) keepConnected(ctx context.Context, listener *listener) {
 	<-former
 }
 
-// pause waits before the attempt after a session that ended with o.
+// pause waits before the attempt after a session that ended with o. A machine that wakes
+// does not wait for what it meant to wait for before it slept.
 func (a *route) pause(ctx context.Context, waits *backoff.Backoff, o outcome) {
-	if o.lasted >= healthyTime {
-		waits.Reset()
-	}
+	woken := a.wakes.wait()
 	delay := reconnectDelay(waits, o.err)
 	a.report(o.err, o.lasted, delay)
-	backoff.Sleep(ctx, delay)
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-woken:
+		waits.Reset()
+		backoff.Sleep(ctx, waits.Next())
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// isExposed tells whether a tunnel to the hub at address can be read on its way: it is not
+// encrypted, and leaves the cluster's own network, in which Services have their names.
+func isExposed(address string) bool {
+	hub, err := url.Parse(address)
+	if err != nil || hub.Scheme != "ws" {
+		return false
+	}
+	host := hub.Hostname()
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return !ip.IsLoopback()
+	}
+	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
+	// SERVICE, localhost among them, or SERVICE.NAMESPACE.svc with or without the cluster's domain.
+	return len(labels) != 1 && (len(labels) < 3 || labels[2] != "svc")
 }
 
 // reconnectDelay returns how long to wait after err.

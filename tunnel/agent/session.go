@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/rancher/remotedialer"
 
 	"github.com/kubeprober/kubeprober/tunnel/internal/link"
@@ -73,15 +74,35 @@ func (a *route) session(ctx context.Context, l *listener, drained chan<- time.Du
 
 	a.opts.Log.Info("Tunnel opened", "hub", a.url, "Cluster", a.opts.Cluster)
 	a.connected.Add(1)
+	var watcher sync.WaitGroup
+	watcher.Go(func() { a.probeAfterSleep(s, ws) })
 	// The session ends with its socket, not with ctx: streams have to stop first.
 	_, err = remote.Serve(context.WithoutCancel(ctx))
 	a.connected.Add(-1)
 	s.socket.Down(err)
 	remote.Close()
 	close(s.over)
+	watcher.Wait()
 	s.link.Wait()
 	_ = ws.Close() // the socket is closed
 	return time.Since(start), s.socket.Cause()
+}
+
+// probeAfterSleep asks the hub for a sign of life each time that the machine has slept, for
+// less than the hub is else given: it may have closed the tunnel long ago.
+func (a *route) probeAfterSleep(s *session, ws *websocket.Conn) {
+	for {
+		select {
+		case <-s.over:
+			return
+		case <-a.wakes.wait():
+		}
+		a.opts.Log.Info("The machine has slept, asking the hub for a sign of life", "hub", a.url, "within", probeTime.String())
+		s.socket.Probe(probeTime)
+		if err := ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(probeTime)); err != nil {
+			s.socket.Abort(fmt.Errorf("asking the hub for a sign of life: %w", err))
+		}
+	}
 }
 
 // take makes conn the session's socket, which ctx closes whatever is being done with it.
