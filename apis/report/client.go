@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -30,6 +31,15 @@ var (
 	ErrInvalid = errors.New("the report is invalid")
 )
 
+const (
+	// dialTimeout bounds connecting to the agent.
+	dialTimeout = 10 * time.Second
+	// idleTimeout is how long a connection is kept for the next report; the agent keeps it a little longer.
+	idleTimeout = 25 * time.Second
+	// answerTimeout bounds one attempt. It is longer than the agent holds a report while the API server is away.
+	answerTimeout = 90 * time.Second
+)
+
 // Client posts reports to the agent.
 type Client struct {
 	url       string
@@ -47,10 +57,14 @@ func NewClient(reportURL, namespace, probe string, deadline time.Time) (*Client,
 		// The URL is a capability, so the error does not repeat it.
 		return nil, fmt.Errorf("%s is no http or https URL", EnvReportURL)
 	}
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext, TLSHandshakeTimeout: dialTimeout,
+		MaxIdleConnsPerHost: 2, IdleConnTimeout: idleTimeout,
+	}
 	return &Client{
 		url: reportURL, probe: probe, namespace: namespace, deadline: deadline,
 		backoff: wait.Backoff{Duration: 250 * time.Millisecond, Factor: 2, Jitter: 0.5, Cap: 10 * time.Second, Steps: math.MaxInt32},
-		http:    &http.Client{Timeout: 10 * time.Second},
+		http:    &http.Client{Timeout: answerTimeout, Transport: transport},
 	}, nil
 }
 

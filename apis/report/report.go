@@ -66,6 +66,15 @@ var ErrTooLarge = fmt.Errorf("report is larger than %d bytes: send fewer or shor
 
 // Decode reads, validates and normalises one report. The error tells the author of the checker what is wrong with it.
 func Decode(body io.Reader) (*Report, error) {
+	data, err := Read(body)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(data)
+}
+
+// Read reads the body of one report, at most MaxBytes; ErrTooLarge says that there is more.
+func Read(body io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(body, MaxBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading report: %w", err)
@@ -73,6 +82,11 @@ func Decode(body io.Reader) (*Report, error) {
 	if len(data) > MaxBytes {
 		return nil, ErrTooLarge
 	}
+	return data, nil
+}
+
+// Parse is Decode for a body that has been read.
+func Parse(data []byte) (*Report, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	r := &Report{}
 	if err := decoder.Decode(r); err != nil {

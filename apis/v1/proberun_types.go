@@ -120,6 +120,12 @@ type RunProbeStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=1000
 	Checkers []CheckerResult `json:"checkers,omitempty"`
+
+	// omitted counts the results that are not in checkers, because a run for every node has more than are kept; they are the
+	// least severe ones. A result that is reported again may count again.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Omitted int32 `json:"omitted,omitempty"`
 }
 
 // ProbeRunStatus is how far a one-time diagnosis is, and its results.

@@ -90,6 +90,12 @@ type ProbeOutcome struct {
 	// +kubebuilder:validation:MaxItems=1000
 	Checkers []CheckerResult `json:"checkers,omitempty"`
 
+	// omitted counts the results of the latest run that are not in checkers, because a run for every node has more than are
+	// kept; they are the least severe ones. A result that is reported again may count again.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Omitted int32 `json:"omitted,omitempty"`
+
 	// history holds the newest 20 runs, newest first.
 	// +optional
 	// +listType=atomic

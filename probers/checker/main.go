@@ -15,14 +15,15 @@ import (
 	"github.com/kubeprober/kubeprober/apis/report"
 )
 
-// Exit statuses of Main.
+// Exit statuses of Main. None of them is 1: a container that never reports says ERROR by that, and a process that could not
+// report has proved nothing about the cluster.
 const (
 	// ExitReported means that every result was reported, whatever it says.
 	ExitReported = 0
 	// ExitNotReported means that a result could not be reported.
-	ExitNotReported = 1
+	ExitNotReported = 2
 	// ExitUsage means that the process was started wrongly, outside of a run for example.
-	ExitUsage = 2
+	ExitUsage = 64
 )
 
 // Run runs the checkers in a pod of a run, with the report URL and the deadline that the agent put into its environment.

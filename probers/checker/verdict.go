@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kubeprober/kubeprober/apis/report"
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
 
@@ -86,13 +87,4 @@ func statusOf(err error) Status {
 }
 
 // ParseStatus reads a status word in any case; ok is taken for PASS.
-func ParseStatus(word string) (Status, error) {
-	if strings.EqualFold(strings.TrimSpace(word), "ok") {
-		return Pass, nil
-	}
-	status, ok := kubeproberv1.ParseCheckerStatus(word)
-	if !ok {
-		return "", fmt.Errorf("%q is no status; it must be pass, info, warn, error or unknown", word)
-	}
-	return status, nil
-}
+func ParseStatus(word string) (Status, error) { return report.ParseStatus(word) }

@@ -12,13 +12,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	"golang.org/x/net/netutil"
+	"golang.org/x/sync/semaphore"
 	"k8s.io/utils/clock"
 
 	"github.com/kubeprober/kubeprober/agent/internal/capability"
@@ -35,8 +35,8 @@ const (
 	maxReports = 16
 	// readTimeout is how long a checker may take to send its report.
 	readTimeout = 15 * time.Second
-	// writeTimeout is longer than any write of the results may take.
-	writeTimeout = readTimeout + 15*time.Second
+	// writeTimeout is longer than a report may be held, and the last write of its results may take.
+	writeTimeout = readTimeout + holdTimeout + 15*time.Second
 	// idleTimeout of a connection that is kept.
 	idleTimeout = 30 * time.Second
 	// shutdownTimeout is how long reports under way may take when the agent stops.
@@ -50,25 +50,40 @@ type Store interface {
 	Report(ctx context.Context, ref record.Ref, node string, reported []report.Checker, now time.Time) error
 }
 
+// Attempts remembers the runs that tried to report and were refused.
+type Attempts interface {
+	// Refused takes the first refusal of a run and node, and why.
+	Refused(ctx context.Context, runID, node, why string)
+}
+
 // Receiver is the report endpoint.
 type Receiver struct {
 	address   string
 	authority *capability.Authority
 	store     Store
+	attempts  Attempts
 	clock     clock.PassiveClock
 	log       logr.Logger
 	limits    *limits
 	slots     chan struct{}
+	// held bounds the bytes of the reports that wait for the API server. They stop waiting when stopping ends.
+	held      *semaphore.Weighted
+	stopping  context.Context
+	stop      context.CancelFunc
 	listening atomic.Bool
+	// Instrument wraps the handler, to count what is answered. It may be set before Start.
+	Instrument func(http.Handler) http.Handler
 	// bound is the address that is listened on. It is closed over by tests that listen on port 0.
 	bound chan net.Addr
 }
 
 // New makes a receiver that will listen on an address.
-func New(address string, authority *capability.Authority, store Store, c clock.PassiveClock, log logr.Logger) *Receiver {
+func New(address string, authority *capability.Authority, store Store, attempts Attempts, c clock.PassiveClock, log logr.Logger) *Receiver {
+	stopping, stop := context.WithCancel(context.Background())
 	return &Receiver{
-		address: address, authority: authority, store: store, clock: c, log: log,
+		address: address, authority: authority, store: store, attempts: attempts, clock: c, log: log,
 		limits: newLimits(c), slots: make(chan struct{}, maxReports), bound: make(chan net.Addr, 1),
+		held: semaphore.NewWeighted(maxHeldBytes), stopping: stopping, stop: stop,
 	}
 }
 
@@ -106,6 +121,8 @@ func (r *Receiver) Start(ctx context.Context) error {
 		return fmt.Errorf("serving reports: %w", err)
 	case <-ctx.Done():
 	}
+	// Checkers whose reports wait for the API server are told to come again.
+	r.stop()
 	shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	err = server.Shutdown(shutdown)
@@ -128,6 +145,9 @@ func (r *Receiver) Handler() http.Handler {
 	// The address of the original, which had no capability: said clearly, for checkers that build the URL themselves.
 	mux.HandleFunc("POST /probe-status", refuse)
 	mux.HandleFunc("POST "+runner.ReportPath+"{$}", refuse)
+	if r.Instrument != nil {
+		return r.Instrument(mux)
+	}
 	return mux
 }
 
@@ -138,63 +158,91 @@ func (r *Receiver) receive(w http.ResponseWriter, request *http.Request) {
 		answer(w, http.StatusForbidden, err.Error())
 		return
 	}
-	now := r.clock.Now()
-	if claims.Over(now) {
-		answer(w, http.StatusGone, "the deadline of run "+claims.RunID+" has passed")
+	reply := r.handle(w, request, claims)
+	switch {
+	case reply.code == 0:
+		// The checker is gone, and what it sent is not stored.
 		return
+	case reply.code >= http.StatusBadRequest:
+		r.log.Info("Refused report", "Probe", claims.Namespace+"/"+claims.Probe, "run", claims.RunID, "code", reply.code, "reason", reply.message)
+		if !reply.late {
+			r.attempts.Refused(request.Context(), claims.RunID, claims.Node, fmt.Sprintf("%d %s", reply.code, reply.message))
+		}
 	}
-	if wait, ok := r.limits.allow(claims); !ok {
-		w.Header().Set("Retry-After", strconv.Itoa(wait))
-		answer(w, http.StatusTooManyRequests, "run "+claims.RunID+" reports too often: send several results in one report")
-		return
+	if reply.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(reply.retryAfter))
 	}
-	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-	case <-request.Context().Done():
-		return
-	}
-	code, message := r.take(w, request, claims)
-	if code >= 400 {
-		r.log.Info("Refused report", "Probe", claims.Namespace+"/"+claims.Probe, "run", claims.RunID, "code", code, "reason", message)
-	}
-	answer(w, code, message)
+	answer(w, reply.code, reply.message)
 }
 
-// take reads and stores one report, and says what to answer.
-func (r *Receiver) take(w http.ResponseWriter, request *http.Request, claims *capability.Claims) (code int, message string) {
-	// The size is bounded once more by Decode; this closes the connection of one that sends on.
-	body, err := report.Decode(http.MaxBytesReader(w, request.Body, report.MaxBytes+1))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.Is(err, report.ErrTooLarge) || errors.As(err, &tooLarge):
-		return http.StatusRequestEntityTooLarge, report.ErrTooLarge.Error()
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return http.StatusRequestTimeout, fmt.Sprintf("the report took longer than %s to arrive", readTimeout)
-	case err != nil:
-		return http.StatusBadRequest, err.Error()
+// reply is what a checker is told.
+type reply struct {
+	// code is 0 when nobody is there to be told.
+	code    int
+	message string
+	// retryAfter is in seconds; 0 says nothing.
+	retryAfter int
+	// late tells that the run has been recorded, so that nobody asks any more whether it tried to report.
+	late bool
+}
+
+// handle reads and stores one report, and says what to answer.
+func (r *Receiver) handle(w http.ResponseWriter, request *http.Request, claims *capability.Claims) reply {
+	if claims.Over(r.clock.Now()) {
+		return reply{code: http.StatusGone, message: "the deadline of run " + claims.RunID + " has passed"}
 	}
-	if body.ProbeName != "" && body.ProbeName != claims.Probe || body.ProbeNamespace != "" && body.ProbeNamespace != claims.Namespace {
-		return http.StatusForbidden, fmt.Sprintf("the report is for probe %q in namespace %q, and the run is one of probe %q in namespace %q",
-			body.ProbeName, body.ProbeNamespace, claims.Probe, claims.Namespace)
+	if wait, ok := r.limits.allow(claims); !ok {
+		message := "run " + claims.RunID + " reports too often: send several results in one report"
+		return reply{code: http.StatusTooManyRequests, message: message, retryAfter: wait}
+	}
+	ctx := request.Context()
+	leave, ok := r.enter(ctx)
+	if !ok {
+		return reply{}
+	}
+	body, size, refusal := r.read(w, request, claims)
+	if refusal != nil {
+		leave()
+		return *refusal
 	}
 	ref := record.Ref{
 		Namespace: claims.Namespace, Probe: claims.Probe, ProbeRun: claims.ProbeRun, OwnerUID: claims.OwnerUID, RunID: claims.RunID,
 	}
-	err = r.store.Report(request.Context(), ref, claims.Node, body.Checkers, r.clock.Now())
+	store := func(ctx context.Context) error {
+		return r.store.Report(ctx, ref, claims.Node, body.Checkers, r.clock.Now())
+	}
+	err := store(ctx)
+	leave()
+	if mayPass(err) {
+		err = r.hold(ctx, claims, size, err, store)
+	}
+	return r.replyTo(err, claims)
+}
+
+// enter waits for one of the places in which reports are read and written; ok is false when the context ended before.
+func (r *Receiver) enter(ctx context.Context) (leave func(), ok bool) {
+	select {
+	case r.slots <- struct{}{}:
+		return func() { <-r.slots }, true
+	case <-ctx.Done():
+		return nil, false
+	}
+}
+
+// replyTo says what became of a report that could be read.
+func (r *Receiver) replyTo(err error, claims *capability.Claims) reply {
 	switch {
 	case err == nil:
-		return http.StatusOK, "stored"
+		return reply{code: http.StatusOK, message: "stored"}
 	case errors.Is(err, record.ErrRunOver):
-		return http.StatusGone, "run " + claims.RunID + " is over"
+		return reply{code: http.StatusGone, message: "run " + claims.RunID + " is over", late: true}
 	case errors.Is(err, record.ErrTooLarge):
-		return http.StatusRequestEntityTooLarge, err.Error()
+		return reply{code: http.StatusRequestEntityTooLarge, message: err.Error()}
 	case errors.Is(err, record.ErrTooMany):
-		return http.StatusBadRequest, err.Error()
+		return reply{code: http.StatusBadRequest, message: err.Error()}
 	default:
 		r.log.Error(err, "Report cannot be stored", "Probe", claims.Namespace+"/"+claims.Probe, "run", claims.RunID)
-		w.Header().Set("Retry-After", "1")
-		return http.StatusServiceUnavailable, "the report cannot be stored now: send it again"
+		return reply{code: http.StatusServiceUnavailable, message: "the report cannot be stored now: send it again", retryAfter: 1}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,9 +48,28 @@ func (m *memory) Report(_ context.Context, ref record.Ref, node string, reported
 	return nil
 }
 
+// attempts keeps the refusals that it is told.
+type attempts struct {
+	mu   sync.Mutex
+	told []string
+}
+
+func (a *attempts) Refused(_ context.Context, runID, node, why string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.told = append(a.told, runID+"@"+node+": "+why)
+}
+
+func (a *attempts) list() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.told)
+}
+
 type fixture struct {
 	url       string
 	store     *memory
+	attempts  *attempts
 	authority *capability.Authority
 	clock     *clocktesting.FakePassiveClock
 	logged    *syncBuffer
@@ -82,11 +102,11 @@ func start(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	f := &fixture{
-		store: &memory{taken: map[string][]report.Checker{}}, authority: authority,
+		store: &memory{taken: map[string][]report.Checker{}}, attempts: &attempts{}, authority: authority,
 		clock: clocktesting.NewFakePassiveClock(time.Unix(1000, 0)), logged: &syncBuffer{},
 	}
 	log := funcr.New(func(prefix, args string) { f.logged.add(prefix + args + "\n") }, funcr.Options{Verbosity: 10})
-	r := New("127.0.0.1:0", authority, f.store, f.clock, log)
+	r := New("127.0.0.1:0", authority, f.store, f.attempts, f.clock, log)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.Start(ctx) }()
@@ -277,7 +297,7 @@ func TestASlowReportIsCutOffWithoutHoldingUpOthers(t *testing.T) {
 	}
 	store := &memory{taken: map[string][]report.Checker{}}
 	server := &http.Server{
-		Handler:           New("", authority, store, clock.RealClock{}, logr.Discard()).Handler(),
+		Handler:           New("", authority, store, &attempts{}, clock.RealClock{}, logr.Discard()).Handler(),
 		ReadTimeout:       200 * time.Millisecond,
 		ReadHeaderTimeout: 200 * time.Millisecond,
 	}
@@ -324,11 +344,11 @@ func TestTheReceiverIsReadyWhileItListens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := New("127.0.0.1:0", authority, &memory{}, clock.RealClock{}, logr.Discard())
+	r := New("127.0.0.1:0", authority, &memory{}, &attempts{}, clock.RealClock{}, logr.Discard())
 	if r.Ready(nil) == nil {
 		t.Error("ready before it listens")
 	}
-	if err := New("no-address", authority, &memory{}, clock.RealClock{}, logr.Discard()).Start(t.Context()); err == nil {
+	if err := New("no-address", authority, &memory{}, &attempts{}, clock.RealClock{}, logr.Discard()).Start(t.Context()); err == nil {
 		t.Error("an address that cannot be listened on is no error")
 	}
 }

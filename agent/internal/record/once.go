@@ -43,11 +43,13 @@ func (s *Store) reportOnce(ctx context.Context, ref Ref, node string, reported [
 				others = append(others, status.Probes[i].Checkers)
 			}
 		}
-		if err := checkBounds(merged, others...); err != nil {
+		kept, omitted, err := fit(merged, ref.RunID, node, others...)
+		if err != nil {
 			return err
 		}
-		entry.Checkers, entry.RunID = merged, ref.RunID
-		entry.Status, _ = summarize(merged)
+		entry.Omitted += omitted
+		entry.Checkers, entry.RunID = kept, ref.RunID
+		entry.Status, _ = summarize(kept)
 		return nil
 	})
 }
@@ -87,16 +89,18 @@ func (s *Store) FinishOnce(ctx context.Context, run *kubeproberv1.ProbeRun, ref 
 		if entry == nil || entry.Phase.Finished() {
 			return
 		}
-		end := closeRun(entry.Checkers, ref.Probe, ref.RunID, ending)
+		// It has no earlier runs, so a first ERROR is published as such.
+		end := closeRun(closing{results: entry.Checkers, omitted: entry.Omitted, probe: ref.Probe, runID: ref.RunID, threshold: 1}, ending)
 		others := 0
 		for i := range status.Probes {
 			others += len(status.Probes[i].Checkers)
 		}
-		if tooLarge(end.results) || others > kubeproberv1.MaxCheckers {
+		if others > kubeproberv1.MaxCheckers {
 			shorten(end.results)
 		}
 		finish := metav1.NewTime(ending.End).Rfc3339Copy()
-		entry.RunID, entry.Checkers, entry.Message, entry.FinishTime = ref.RunID, end.results, end.message, &finish
+		entry.RunID, entry.Checkers, entry.Omitted, entry.FinishTime = ref.RunID, end.results, end.omitted, &finish
+		entry.Message = end.shown(end.message)
 		entry.Status, _ = summarize(end.results)
 		entry.Phase = phaseOf(entry, end.complete)
 		settle(status, run.Generation, ending.End)

@@ -5,7 +5,6 @@ package record
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -47,20 +46,46 @@ type Ending struct {
 	StaleTime time.Time
 	// Nodes that the run went to; one empty name for a run that does not go to every node.
 	Nodes []string
-	// Gaps of the run.
+	// Gaps are what Kubernetes did to the run. They count whatever was reported.
 	Gaps []Gap
-	// Silent is the gap of a node that ended well; it counts only when nothing was reported there.
-	Silent map[string]Gap
+	// Statements by node are what is known beside the reports. A node without one has reported, or has a gap.
+	Statements map[string]Statement
 	// LeftOut tells the nodes that the run did not go to, and why.
 	LeftOut string
 }
 
-// loseReports makes the silence of a run no fault of its checkers.
+// Statement is what the containers on one node said without a report.
+type Statement struct {
+	// Results count when nothing was reported there. They have distinct names.
+	Results []report.Checker
+	// Gap says why there are not more; it counts as the results do. Its reason is empty when nothing is missing.
+	Gap Gap
+	// Failure says how containers ended that should have ended well; it counts when something was reported there. Its reason is
+	// empty when they did.
+	Failure Gap
+}
+
+// loseReports makes the silence of a run no fault of its checkers. What they said otherwise may not be all that they said.
 func (e *Ending) loseReports() {
-	for node, gap := range e.Silent {
-		gap.Message, gap.Log = "no result is known: somebody removed the ProbeStatus after the run had started", ""
-		e.Silent[node] = gap
+	for node := range e.Statements {
+		e.Statements[node] = Statement{Gap: Gap{
+			Node: node, Reason: reasonNoReport, Message: "no result is known: somebody removed the ProbeStatus after the run had started",
+		}}
 	}
+}
+
+// reasonNoReport is the reason of package run, which this package does not know.
+const reasonNoReport = "NoReport"
+
+// Heard tells on which nodes results of a run are known.
+func Heard(results []kubeproberv1.CheckerResult, runID string) func(node string) bool {
+	nodes := map[string]bool{}
+	for i := range results {
+		if results[i].RunID == runID {
+			nodes[results[i].Node] = true
+		}
+	}
+	return func(node string) bool { return nodes[node] }
 }
 
 // merge puts reported results among those that are there. A result takes the place of one of the same name and node; threshold
@@ -83,29 +108,6 @@ func merge(results []kubeproberv1.CheckerResult, runID, node string, reported []
 	}
 	sortResults(merged)
 	return merged
-}
-
-// makeRoom drops results of earlier runs, the least severe first, until the rest is within what is kept: nodes that are gone
-// must not keep out those that have come. When the results are too large it drops all of these.
-func makeRoom(results []kubeproberv1.CheckerResult, runID string) []kubeproberv1.CheckerResult {
-	excess := len(results) - kubeproberv1.MaxCheckers
-	if tooLarge(results) {
-		excess = len(results)
-	}
-	bySeverity := slices.Clone(results)
-	slices.SortStableFunc(bySeverity, func(a, b kubeproberv1.CheckerResult) int {
-		return cmp.Compare(a.Status.Severity(), b.Status.Severity())
-	})
-	kept := make([]kubeproberv1.CheckerResult, 0, len(results))
-	for i := range bySeverity {
-		if excess > 0 && bySeverity[i].RunID != runID {
-			excess--
-			continue
-		}
-		kept = append(kept, bySeverity[i])
-	}
-	sortResults(kept)
-	return kept
 }
 
 func publish(result *kubeproberv1.CheckerResult, c *report.Checker, runID string, threshold int32, now time.Time) {
@@ -134,104 +136,6 @@ func publish(result *kubeproberv1.CheckerResult, c *report.Checker, runID string
 	}
 }
 
-// closed is what is known at the end of a run.
-type closed struct {
-	results []kubeproberv1.CheckerResult
-	// worst verdict of the run itself, whatever its publication is damped to.
-	worst kubeproberv1.CheckerStatus
-	// errors and total count the checkers that said ERROR, and that reported.
-	errors, total int32
-	// reason and message say why the run could not judge; empty when it could.
-	reason, message string
-	// complete tells that the run had no gap.
-	complete bool
-}
-
-// closeRun turns the results of a run under way into those of one that has ended. After a complete run only what it reported
-// is left. A run with gaps gets an UNKNOWN result for each, named by the probe, and what earlier runs had said where the gap
-// is becomes UNKNOWN too: it was to be checked and was not.
-func closeRun(results []kubeproberv1.CheckerResult, probe, runID string, e *Ending) closed {
-	var c closed
-	reportedOn := map[string]bool{}
-	names := map[string]bool{}
-	for i := range results {
-		if r := &results[i]; r.RunID == runID {
-			reportedOn[r.Node] = true
-			names[key(r.Name, r.Node)] = true
-			c.count(r)
-			c.results = append(c.results, *r)
-		}
-	}
-	gaps := slices.Clone(e.Gaps)
-	for _, node := range e.Nodes {
-		silent, ok := e.Silent[node]
-		if ok && !reportedOn[node] && !slices.ContainsFunc(gaps, func(g Gap) bool { return g.Node == node }) {
-			gaps = append(gaps, silent)
-		}
-	}
-	c.complete = len(gaps) == 0
-	for i := range gaps {
-		c.addGap(results, names, probe, runID, &gaps[i], e.End)
-	}
-	if c.complete {
-		c.message = report.CleanText(e.LeftOut, kubeproberv1.MaxMessageLength)
-	}
-	sortResults(c.results)
-	c.bound()
-	return c
-}
-
-func (c *closed) count(r *kubeproberv1.CheckerResult) {
-	verdict := r.Status
-	if r.ConsecutiveErrors > 0 {
-		verdict = kubeproberv1.CheckerError
-		c.errors++
-	}
-	c.total++
-	if c.total == 1 {
-		c.worst = verdict
-	}
-	c.worst = c.worst.Worst(verdict)
-}
-
-func (c *closed) addGap(earlier []kubeproberv1.CheckerResult, reported map[string]bool, probe, runID string, gap *Gap, end time.Time) {
-	at := metav1.NewTime(end).Rfc3339Copy()
-	text := gap.text()
-	if c.reason == "" {
-		c.reason, c.message = gap.Reason, text
-	}
-	// The probe's own name, unless a checker of this run has it.
-	name, long := probe, probe+"/run"
-	if reported[key(name, gap.Node)] {
-		name = long
-	}
-	c.worst = worstOf(c.worst, kubeproberv1.CheckerUnknown)
-	c.results = append(c.results, kubeproberv1.CheckerResult{
-		Name: name, Node: gap.Node, Status: kubeproberv1.CheckerUnknown, Message: text, LastRun: &at, RunID: runID,
-	})
-	for i := range earlier {
-		r := earlier[i]
-		if r.RunID == runID || r.Node != gap.Node || r.Name == name || r.Name == long || reported[key(r.Name, r.Node)] {
-			continue
-		}
-		r.Status, r.Message = kubeproberv1.CheckerUnknown, report.CleanText("not checked: "+text, kubeproberv1.MaxMessageLength/4)
-		r.LastRun, r.RunID, r.ConsecutiveErrors = &at, runID, 0
-		c.results = append(c.results, r)
-	}
-}
-
-// bound keeps the results within what the API takes; the most severe ones stay.
-func (c *closed) bound() {
-	if len(c.results) <= kubeproberv1.MaxCheckers {
-		return
-	}
-	slices.SortStableFunc(c.results, func(a, b kubeproberv1.CheckerResult) int {
-		return cmp.Compare(b.Status.Severity(), a.Status.Severity())
-	})
-	c.results = c.results[:kubeproberv1.MaxCheckers]
-	sortResults(c.results)
-}
-
 // summarize finds the most severe published result.
 func summarize(results []kubeproberv1.CheckerResult) (status kubeproberv1.CheckerStatus, message string) {
 	worst := -1
@@ -254,40 +158,10 @@ func summarize(results []kubeproberv1.CheckerResult) (status kubeproberv1.Checke
 	return r.Status, report.CleanText(name+": "+r.Message, kubeproberv1.MaxMessageLength)
 }
 
-func worstOf(a, b kubeproberv1.CheckerStatus) kubeproberv1.CheckerStatus {
-	if a == "" {
-		return b
-	}
-	return a.Worst(b)
-}
-
 func key(name, node string) string { return name + "\x00" + node }
 
 func sortResults(results []kubeproberv1.CheckerResult) {
 	slices.SortFunc(results, func(a, b kubeproberv1.CheckerResult) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Node, b.Node))
 	})
-}
-
-const (
-	// maxObjectBytes bounds the results in one object; etcd takes 1.5 MiB.
-	maxObjectBytes = 1 << 20
-	// certainBytes is how much text surely stays below it, whatever its encoding.
-	certainBytes = 1 << 16
-)
-
-// tooLarge tells whether results do not fit into one object.
-func tooLarge(results ...[]kubeproberv1.CheckerResult) bool {
-	var plain, count int
-	for _, list := range results {
-		for i := range list {
-			plain += len(list[i].Message) + len(list[i].Name) + len(list[i].Node)
-		}
-		count += len(list)
-	}
-	if plain <= certainBytes && count <= kubeproberv1.MaxCheckers {
-		return false
-	}
-	data, err := json.Marshal(results)
-	return err != nil || len(data) > maxObjectBytes
 }

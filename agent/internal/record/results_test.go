@@ -79,7 +79,7 @@ func TestTheTimeOfAResultIsNeitherInTheFutureNorBeforeTheEpoch(t *testing.T) {
 
 func TestTheEndOfARun(t *testing.T) {
 	earlier := []kubeproberv1.CheckerResult{{Name: "a", Status: "PASS", RunID: "old"}, {Name: "b", Status: "PASS", RunID: "old"}}
-	silent := map[string]Gap{"": {Reason: "NoReport", Message: "nothing"}}
+	silent := map[string]Statement{"": {Gap: Gap{Reason: "NoReport", Message: "nothing"}}}
 	tests := map[string]struct {
 		results []kubeproberv1.CheckerResult
 		gaps    []Gap
@@ -106,7 +106,8 @@ func TestTheEndOfARun(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			end := closeRun(test.results, "k8s", "new", &Ending{End: now, Nodes: []string{""}, Gaps: test.gaps, Silent: silent})
+			end := closeRun(closing{results: test.results, probe: "k8s", runID: "new", threshold: 1},
+				&Ending{End: now, Nodes: []string{""}, Gaps: test.gaps, Statements: silent})
 			var got []string
 			for _, r := range end.results {
 				got = append(got, fmt.Sprintf("%s=%s", r.Name, r.Status))
@@ -127,8 +128,9 @@ func TestTheEndOfARun(t *testing.T) {
 func TestANodeThatLeavesTheRunLeavesTheResults(t *testing.T) {
 	results := merge(nil, "old", "gone", []report.Checker{checker("a", "ERROR", "x")}, 1, now)
 	results = merge(results, "new", "here", []report.Checker{checker("a", "PASS", "")}, 1, now)
-	end := closeRun(results, "k8s", "new", &Ending{
-		End: now, Nodes: []string{"here", "silent"}, Silent: map[string]Gap{"here": {Reason: "NoReport"}, "silent": {Node: "silent", Reason: "NoReport"}},
+	end := closeRun(closing{results: results, probe: "k8s", runID: "new", threshold: 1}, &Ending{
+		End: now, Nodes: []string{"here", "silent"},
+		Statements: map[string]Statement{"here": {Gap: Gap{Reason: "NoReport"}}, "silent": {Gap: Gap{Node: "silent", Reason: "NoReport"}}},
 	})
 	if len(end.results) != 2 || end.results[0].Node != "here" || end.results[1].Name != "k8s" || end.results[1].Node != "silent" {
 		t.Errorf("got %+v", end.results)
@@ -151,7 +153,7 @@ func TestResultsAreBounded(t *testing.T) {
 	if err := checkBounds(merge(results, "r", "", []report.Checker{checker("one more", "PASS", "")}, 1, now)); err == nil {
 		t.Error("one checker too many fits")
 	}
-	end := closeRun(results, "k8s", "r", &Ending{End: now, Gaps: []Gap{{Reason: "OOMKilled", Log: strings.Repeat("x", 5000)}}})
+	end := closeRun(closing{results: results, probe: "k8s", runID: "r", threshold: 1}, &Ending{End: now, Gaps: []Gap{{Reason: "OOMKilled", Log: strings.Repeat("x", 5000)}}})
 	if len(end.results) != kubeproberv1.MaxCheckers || end.results[len(end.results)-1].Name != "k8s" {
 		t.Errorf("%d results, and the last is %s", len(end.results), end.results[len(end.results)-1].Name)
 	}

@@ -61,30 +61,28 @@ func (s *Store) Report(ctx context.Context, ref Ref, node string, reported []rep
 			return ErrRunOver
 		}
 		merged := merge(status.Checkers, ref.RunID, node, reported, to.threshold, now)
-		if checkBounds(merged) != nil {
-			merged = makeRoom(merged, ref.RunID)
-		}
-		if err := checkBounds(merged); err != nil {
+		kept, omitted, err := fit(merged, ref.RunID, node)
+		if err != nil {
 			return err
 		}
 		at := metav1.NewTime(now).Rfc3339Copy()
-		status.Checkers, status.LastReport = merged, &at
+		status.Omitted = omittedOf(status.Checkers, ref.RunID, status.Omitted) + omitted
+		status.Checkers, status.LastReport = kept, &at
 		// Before its first run has ended nothing is published: a part of the checkers may make a bad probe look good.
 		if status.Status != "" {
-			status.Status, status.Message = summarize(merged)
+			status.Status, status.Message = summarize(kept)
 		}
 		return nil
 	})
 }
 
-func checkBounds(results []kubeproberv1.CheckerResult, others ...[]kubeproberv1.CheckerResult) error {
-	if len(results) > kubeproberv1.MaxCheckers {
-		return fmt.Errorf("%w: %d, more than %d", ErrTooMany, len(results), kubeproberv1.MaxCheckers)
+// omittedOf is how many results of a run are not among those that are kept: none before its first report. A run that has left
+// some out has kept others.
+func omittedOf(results []kubeproberv1.CheckerResult, runID string, omitted int32) int32 {
+	if !slices.ContainsFunc(results, func(r kubeproberv1.CheckerResult) bool { return r.RunID == runID }) {
+		return 0
 	}
-	if tooLarge(append(others, results)...) {
-		return ErrTooLarge
-	}
-	return nil
+	return omitted
 }
 
 // Prepare makes the object that will show the results of a scheduled run, so that a run whose results somebody removes can be
@@ -109,29 +107,30 @@ func (s *Store) Finish(ctx context.Context, ref Ref, ending *Ending) (Change, er
 		if to.GetCreationTimestamp().After(ending.Start) {
 			ending.loseReports()
 		}
-		finishScheduled(status, ref, ending)
+		finishScheduled(status, ref, to.threshold, ending)
 		change.After, change.Message, change.Run = status.Status, status.Message, status.History[0].DeepCopy()
 		return nil
 	})
 	return change, err
 }
 
-func finishScheduled(status *kubeproberv1.ProbeOutcome, ref Ref, ending *Ending) {
-	end := closeRun(status.Checkers, ref.Probe, ref.RunID, ending)
-	if tooLarge(end.results) {
-		shorten(end.results)
-	}
+func finishScheduled(status *kubeproberv1.ProbeOutcome, ref Ref, threshold int32, ending *Ending) {
+	end := closeRun(closing{
+		results: status.Checkers, omitted: omittedOf(status.Checkers, ref.RunID, status.Omitted),
+		probe: ref.Probe, runID: ref.RunID, threshold: threshold,
+	}, ending)
 	start := metav1.NewTime(ending.Start).Rfc3339Copy()
 	duration := &metav1.Duration{Duration: max(0, ending.End.Sub(ending.Start)).Round(time.Millisecond)}
-	status.Checkers = end.results
+	status.Checkers, status.Omitted = end.results, end.omitted
 	status.Status, status.Message = summarize(end.results)
 	if status.Message == "" {
 		status.Message = end.message
 	}
+	status.Message = end.shown(status.Message)
 	status.LastRun, status.LastRunID, status.Duration, status.StaleTime = &start, ref.RunID, duration, staleTime(ending.StaleTime)
 	status.History = slices.Insert(status.History, 0, kubeproberv1.RunRecord{
 		RunID: ref.RunID, Start: start, Duration: duration, Status: end.worst,
-		ErrorCount: end.errors, Total: end.total, Reason: end.reason, Message: end.message,
+		ErrorCount: end.errors, Total: end.total, Reason: end.reason, Message: end.remembered(),
 	})
 	status.History = status.History[:min(len(status.History), kubeproberv1.MaxHistory)]
 }
@@ -154,13 +153,6 @@ func staleTime(at time.Time) *metav1.Time {
 	}
 	stale := metav1.NewTime(at).Rfc3339Copy()
 	return &stale
-}
-
-// shorten makes results fit that no longer do once a run has ended: nobody is there to be told.
-func shorten(results []kubeproberv1.CheckerResult) {
-	for i := range results {
-		results[i].Message = report.CleanText(results[i].Message, 80)
-	}
 }
 
 // loadStatus reads the ProbeStatus of a run, and makes it when there is none.

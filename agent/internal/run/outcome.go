@@ -5,10 +5,12 @@ package run
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 )
 
 // Reasons why a run could not judge. Each begins the message of an UNKNOWN result.
@@ -24,6 +26,9 @@ const (
 	ReasonPodRefused = "PodRefused"
 	// ReasonJobRefused surfaces when the API server refuses the Job: the template is invalid.
 	ReasonJobRefused = "JobRefused"
+	// ReasonElevationRefused surfaces when the pods would need more than Pod Security "restricted", and the agent is told to run
+	// no such probes.
+	ReasonElevationRefused = "ElevationRefused"
 	// ReasonOOMKilled surfaces when a container exceeds its memory limit.
 	ReasonOOMKilled = "OOMKilled"
 	// ReasonEvicted surfaces when the pod is evicted or preempted.
@@ -36,10 +41,13 @@ const (
 	ReasonJobDeleted = "JobDeleted"
 	// ReasonDeadline surfaces when the run takes longer than it may.
 	ReasonDeadline = "DeadlineExceeded"
-	// ReasonExitCode surfaces when a container ends with another exit code than 0.
+	// ReasonExitCode surfaces when a container ends with an exit code that is no verdict: another than 0, 1 and 2, or one of a
+	// container that says nothing, or that has reported.
 	ReasonExitCode = "NonZeroExit"
-	// ReasonNoReport surfaces when all containers end well and none has reported.
+	// ReasonNoReport surfaces when a container ends well and says nothing, or when its reports are refused.
 	ReasonNoReport = "NoReport"
+	// ReasonInvalidOutput surfaces when a container writes results as lines, and some of them cannot be understood.
+	ReasonInvalidOutput = "InvalidOutput"
 	// ReasonNoNode surfaces when a run for every node finds no node to go to.
 	ReasonNoNode = "NoEligibleNode"
 	// ReasonProbeNotFound surfaces when a one-time diagnosis names a Probe that does not exist.
@@ -56,6 +64,8 @@ type Verdict struct {
 	Message string
 	// Container is where the log that explains the reason is; empty when no container has run.
 	Container string
+	// Exited tells that the containers of the pod came to their own end, so that their exit codes mean something.
+	Exited bool
 	// Refusal tells that there is no pod for longer than is usual: the Events of the Job may say why.
 	Refusal bool
 	// Recheck is after how long to look again if nothing changes; 0 means that a change will come.
@@ -76,7 +86,7 @@ func Assess(job *batchv1.Job, pod *corev1.Pod, deadline, now time.Time, grace ti
 	left := deadline.Sub(now)
 	switch {
 	case jobCondition(job, batchv1.JobComplete) != nil || pod != nil && pod.Status.Phase == corev1.PodSucceeded:
-		return Verdict{Ended: true}
+		return Verdict{Ended: true, Exited: true}
 	case failed != nil && failed.Reason == batchv1.JobReasonDeadlineExceeded:
 		return explainDeadline(pod)
 	case failed != nil:
@@ -173,19 +183,8 @@ func explainFailure(pod *corev1.Pod, said string) Verdict {
 	if pod.Status.Reason == "NodeLost" {
 		return ended(ReasonNodeLost, pod.Status.Message, "")
 	}
-	statuses := containerStatuses(pod)
-	for i := range statuses {
-		if end := lastEnd(&statuses[i]); end != nil && end.Reason == "OOMKilled" {
-			return ended(ReasonOOMKilled, fmt.Sprintf("container %s exceeded its memory limit", statuses[i].Name), statuses[i].Name)
-		}
-	}
-	if pod.DeletionTimestamp != nil {
-		return ended(ReasonPodDeleted, "the pod was removed before it ended", firstRunning(pod))
-	}
-	for i := range statuses {
-		if end := lastEnd(&statuses[i]); end != nil && end.ExitCode != 0 {
-			return ended(ReasonExitCode, describeExit(statuses[i].Name, end), statuses[i].Name)
-		}
+	if verdict, ok := explainContainers(pod); ok {
+		return verdict
 	}
 	if said == "" {
 		said = "the pod failed, and Kubernetes does not say why"
@@ -194,6 +193,45 @@ func explainFailure(pod *corev1.Pod, said string) Verdict {
 		said = pod.Status.Reason + ": " + said
 	}
 	return ended(ReasonExitCode, said, firstRunning(pod))
+}
+
+// reasonOOM is what the kubelet says of a container that was killed for its memory.
+const reasonOOM = "OOMKilled"
+
+// explainContainers finds the container that made a pod fail. Sidecars cannot: they are killed when the others have ended.
+func explainContainers(pod *corev1.Pod) (Verdict, bool) {
+	initial, main := initStatuses(pod), pod.Status.ContainerStatuses
+	all := slices.Concat(initial, main)
+	for i := range all {
+		if end := lastEnd(&all[i]); end != nil && end.Reason == reasonOOM {
+			verdict := ended(ReasonOOMKilled, fmt.Sprintf("container %s exceeded its memory limit", all[i].Name), all[i].Name)
+			// The others may have come to their own end.
+			verdict.Exited = pod.DeletionTimestamp == nil
+			return verdict, true
+		}
+	}
+	if pod.DeletionTimestamp != nil {
+		return ended(ReasonPodDeleted, "the pod was removed before it ended", firstRunning(pod)), true
+	}
+	for i := range all {
+		if end := lastEnd(&all[i]); end != nil && end.ExitCode != 0 {
+			verdict := ended(ReasonExitCode, describeExit(all[i].Name, end), all[i].Name)
+			// When an init container fails, the checkers have not run.
+			verdict.Exited = i >= len(initial)
+			return verdict, true
+		}
+	}
+	return Verdict{}, false
+}
+
+// initStatuses are those of the init containers that run to their end before the others start.
+func initStatuses(pod *corev1.Pod) []corev1.ContainerStatus {
+	sidecar := map[string]bool{}
+	for i := range pod.Spec.InitContainers {
+		c := &pod.Spec.InitContainers[i]
+		sidecar[c.Name] = ptr.Deref(c.RestartPolicy, "") == corev1.ContainerRestartPolicyAlways
+	}
+	return slices.DeleteFunc(slices.Clone(pod.Status.InitContainerStatuses), func(s corev1.ContainerStatus) bool { return sidecar[s.Name] })
 }
 
 // explainDisruption reads the condition that Kubernetes sets on a pod before it takes it away.
@@ -210,16 +248,22 @@ func explainDisruption(pod *corev1.Pod) (Verdict, bool) {
 	return Verdict{}, false
 }
 
+// describeExit says how a container ended, and what it left as its termination message.
 func describeExit(container string, end *corev1.ContainerStateTerminated) string {
+	text := describeCode(container, end)
+	if end.Message != "" {
+		text += ": " + end.Message
+	}
+	return text
+}
+
+func describeCode(container string, end *corev1.ContainerStateTerminated) string {
 	text := fmt.Sprintf("container %s ended with exit code %d", container, end.ExitCode)
 	if end.Signal != 0 {
 		text = fmt.Sprintf("container %s was ended by signal %d", container, end.Signal)
 	}
-	if end.Reason != "" && end.Reason != "Error" {
+	if end.Reason != "" && end.Reason != "Error" && end.Reason != "Completed" {
 		text += " (" + end.Reason + ")"
-	}
-	if end.Message != "" {
-		text += ": " + end.Message
 	}
 	return text
 }
@@ -276,9 +320,6 @@ func lastEnd(s *corev1.ContainerStatus) *corev1.ContainerStateTerminated {
 	}
 	return s.LastTerminationState.Terminated
 }
-
-// LogContainer is the container whose log best explains a run that ended well without a report.
-func LogContainer(pod *corev1.Pod) string { return firstRunning(pod) }
 
 // firstRunning is the first container that has run or is running; empty when none has.
 func firstRunning(pod *corev1.Pod) string {

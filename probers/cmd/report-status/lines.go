@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubeprober/kubeprober/apis/report"
-	"github.com/kubeprober/kubeprober/probers/checker"
 )
 
 const (
@@ -105,29 +104,13 @@ func readLines(input io.Reader, lines chan<- line) {
 	}
 }
 
-// parseLine reads "name ok|info|warn|error message".
+// parseLine reads "name ok|info|warn|error|unknown message".
 func parseLine(text string) (report.Checker, error) {
-	name, rest := cutField(text)
-	word, message := cutField(rest)
-	status, err := checker.ParseStatus(word)
+	result, err := report.ParseLine(text)
 	if err != nil {
-		return report.Checker{}, fmt.Errorf("%q has no ok, info, warn, error or unknown after the name; write what is no result to the standard error",
-			report.CleanText(text, 80))
+		return report.Checker{}, fmt.Errorf("%w; write what is no result to the standard error", err)
 	}
 	now := metav1.Now()
-	result := report.Checker{Name: name, Status: status, Message: message, LastRun: &now}
-	// The client refuses a report as a whole, so what it would refuse must not get into a batch.
-	check := report.Report{Checkers: []report.Checker{result}}
-	if err := check.Normalize(); err != nil {
-		return report.Checker{}, err
-	}
-	return check.Checkers[0], nil
-}
-
-func cutField(text string) (field, rest string) {
-	text = strings.TrimSpace(text)
-	if i := strings.IndexAny(text, " \t"); i >= 0 {
-		return text[:i], strings.TrimSpace(text[i:])
-	}
-	return text, ""
+	result.LastRun = &now
+	return result, nil
 }

@@ -6,7 +6,7 @@
 //	report-status --name NAME --status pass|info|warn|error|unknown [--message TEXT]
 //	some-checker | report-status --stdin
 //
-// Its exit status is 0 when everything was reported, 1 when it could not be, 2 when it was called wrongly or a line of the
+// Its exit status is 0 when everything was reported, 2 when it could not be, 64 when it was called wrongly or a line of the
 // input is no result.
 package main
 

@@ -109,21 +109,21 @@ func TestOneResult(t *testing.T) {
 			args: []string{"--name=x", "--status=error", "--message=it broke"}, result: "ERROR it broke",
 		},
 		"takes ok for pass": {args: []string{"--name", "x", "--status", "ok"}, result: "PASS"},
-		"needs a name":      {args: []string{"--status", "ok"}, code: 2, says: "--name is missing"},
-		"needs a status":    {args: []string{"--name", "x"}, code: 2, says: "--status is missing"},
+		"needs a name":      {args: []string{"--status", "ok"}, code: 64, says: "--name is missing"},
+		"needs a status":    {args: []string{"--name", "x"}, code: 64, says: "--status is missing"},
 		"needs a known status": {
-			args: []string{"--name", "x", "--status", "fine"}, code: 2, says: `"fine" is no status; it must be pass, info, warn, error or unknown`,
+			args: []string{"--name", "x", "--status", "fine"}, code: 64, says: `"fine" is no status; it must be pass, info, warn, error or unknown`,
 		},
-		"needs a message when something is wrong": {args: []string{"--name", "x", "--status", "warn"}, code: 2, says: "WARN needs one"},
+		"needs a message when something is wrong": {args: []string{"--name", "x", "--status", "warn"}, code: 64, says: "WARN needs one"},
 		"refuses words that were not quoted": {
-			args: []string{"--name", "x", "--status", "warn", "--message", "it", "broke"}, code: 2, says: `unexpected argument "broke"`,
+			args: []string{"--name", "x", "--status", "warn", "--message", "it", "broke"}, code: 64, says: `unexpected argument "broke"`,
 		},
-		"does not mix with --stdin":    {args: []string{"--stdin", "--name", "x"}, code: 2, says: "--stdin excludes"},
-		"has no other flags":           {args: []string{"--nome", "x"}, code: 2, says: "flag provided but not defined: -nome"},
-		"fails when the run is over":   {args: []string{"--name", "x", "--status", "ok"}, agent: 410, code: 1, says: "the run is over"},
-		"fails when it may not report": {args: []string{"--name", "x", "--status", "ok"}, agent: 403, code: 1, says: "not valid"},
+		"does not mix with --stdin":    {args: []string{"--stdin", "--name", "x"}, code: 64, says: "--stdin excludes"},
+		"has no other flags":           {args: []string{"--nome", "x"}, code: 64, says: "flag provided but not defined: -nome"},
+		"fails when the run is over":   {args: []string{"--name", "x", "--status", "ok"}, agent: 410, code: 2, says: "the run is over"},
+		"fails when it may not report": {args: []string{"--name", "x", "--status", "ok"}, agent: 403, code: 2, says: "not valid"},
 		"gives up when the agent stays away": {
-			args: []string{"--name", "x", "--status", "ok", "--timeout", "1s"}, agent: 503, code: 1, says: "the agent answered 503",
+			args: []string{"--name", "x", "--status", "ok", "--timeout", "1s"}, agent: 503, code: 2, says: "the agent answered 503",
 		},
 	}
 	for name, test := range tests {
@@ -305,9 +305,9 @@ func TestRunScriptFails(t *testing.T) {
 		code     int
 		says     string
 	}{
-		"without checkers":                     {code: 2, says: "there is no checker"},
-		"with a deadline that is no time":      {checkers: map[string]string{"a": "#!/bin/sh\n"}, env: report.EnvRunDeadline + "=soon", code: 2, says: "which is no time"},
-		"when a checker prints something else": {checkers: map[string]string{"a": "#!/bin/sh\necho hello\n"}, code: 1, says: `"hello" has no ok`},
+		"without checkers":                     {code: 64, says: "there is no checker"},
+		"with a deadline that is no time":      {checkers: map[string]string{"a": "#!/bin/sh\n"}, env: report.EnvRunDeadline + "=soon", code: 64, says: "which is no time"},
+		"when a checker prints something else": {checkers: map[string]string{"a": "#!/bin/sh\necho hello\n"}, code: 2, says: `"hello" has no ok`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -17,11 +17,11 @@ import (
 	"github.com/kubeprober/kubeprober/probers/checker"
 )
 
-// Exit statuses.
+// Exit statuses: those of checker images, because a script may end with the status of its last command.
 const (
-	exitReported    = 0
-	exitNotReported = 1
-	exitUsage       = 2
+	exitReported    = checker.ExitReported
+	exitNotReported = checker.ExitNotReported
+	exitUsage       = checker.ExitUsage
 )
 
 type options struct {

@@ -3,11 +3,11 @@
 #   name ok|info|warn|error|unknown message
 # Its standard error is the log of the pod. A checker may also call report-status itself.
 # A checker that fails, or runs longer than the run has time, is reported as UNKNOWN under the name of its folder.
-# The exit status is 0 when everything was reported.
+# The exit status is 0 when everything was reported, and never 1: in a container that has reported nothing that means ERROR.
 set -uo pipefail
 
 checkers=${CHECKERS_DIR:-/checkers}
-work=$(mktemp -d) || exit 1
+work=$(mktemp -d) || exit 2
 pids=()
 
 # On SIGTERM the checkers are ended, and what they wrote until then is still reported. timeout passes the signal on to the
@@ -54,7 +54,7 @@ run_checker() {
 
 limit=$(seconds) || {
 	echo "error: KUBEPROBER_RUN_DEADLINE is '$KUBEPROBER_RUN_DEADLINE', which is no time" >&2
-	exit 2
+	exit 64
 }
 for main in "$checkers"/*/main; do
 	[[ -e $main ]] || continue
@@ -64,7 +64,7 @@ for main in "$checkers"/*/main; do
 done
 ((${#pids[@]} > 0)) || {
 	echo "error: there is no checker: put each at $checkers/NAME/main" >&2
-	exit 2
+	exit 64
 }
 
 result=0
@@ -75,6 +75,6 @@ for pid in "${pids[@]}"; do
 		status=$?
 		((status > 128)) && kill -0 "$pid" 2>/dev/null
 	do :; done
-	((status == 0)) || result=1
+	((status == 0)) || result=2
 done
 exit "$result"
