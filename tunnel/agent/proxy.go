@@ -36,10 +36,10 @@ func environmentProxy() (proxyFunc, error) {
 		if value == "" {
 			continue
 		}
-		via, err := url.Parse(value)
-		if err != nil || via.Scheme == "" || via.Host == "" {
-			via, err = url.Parse("http://" + value)
+		if !strings.Contains(value, "://") {
+			value = "http://" + value
 		}
+		via, err := url.Parse(value)
 		// The value itself stays out of the error: there may be a password in it.
 		if err != nil || via.Hostname() == "" {
 			return nil, fmt.Errorf("reading %s of the environment: it must be the address of a proxy, such as http://proxy.example:3128", name)
