@@ -11,7 +11,9 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
@@ -25,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -52,6 +55,10 @@ const (
 	// webhookName and apiServiceName are the objects that name the master's servers to the API server.
 	webhookName    = "probe-master"
 	apiServiceName = "v1.proxy.kubeprober.erda.cloud"
+	// tunnelsPath is where the metrics server shows the live tunnels.
+	tunnelsPath = "/debug/tunnels"
+	// stopTimeout is how long the end of the master may take beyond the time to drain.
+	stopTimeout = 15 * time.Second
 	// reviewQPS and reviewBurst bound the questions who a caller is and what it may do, in requests per second.
 	reviewQPS   = 50
 	reviewBurst = 100
@@ -127,6 +134,7 @@ func newMaster(ctx context.Context, config *rest.Config, scheme *runtime.Scheme,
 		LeaderElectionID:              component,
 		LeaderElectionNamespace:       o.Namespace,
 		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       new(o.DrainTimeout + stopTimeout),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("creating the manager: %w", err)
@@ -134,9 +142,10 @@ func newMaster(ctx context.Context, config *rest.Config, scheme *runtime.Scheme,
 	if err := index.Add(ctx, m.mgr.GetFieldIndexer()); err != nil {
 		return nil, err
 	}
-	m.certs, err = certs.Setup(m.mgr, certs.Options{
+	m.certs, err = certs.Setup(ctx, m.mgr, certs.Options{
 		Provider: certs.Provider(o.CertProvider),
 		Secret:   types.NamespacedName{Namespace: o.Namespace, Name: o.CertSecret},
+		Labels:   map[string]string{"app.kubernetes.io/name": component, "app.kubernetes.io/part-of": "kubeprober"},
 		Dir:      o.CertDir,
 		DNSNames: dnsNames(o.Namespace),
 		Webhook:  webhookName, APIService: apiServiceName,
@@ -154,19 +163,33 @@ func dnsNames(namespace string) []string {
 }
 
 // setupHub makes what tunnels and heartbeats end in.
-func (m *master) setupHub(context.Context) error {
-	m.binder = identity.NewBinder(m.mgr.GetClient(), m.mgr.GetAPIReader(), m.mgr.GetEventRecorder(component))
-	secrets := m.options.secrets
-	var err error
+func (m *master) setupHub(ctx context.Context) error {
+	census := identity.NewCensus(m.options.MaxClusters)
+	clusters, err := m.mgr.GetCache().GetInformer(ctx, &kubeproberv1.Cluster{})
+	if err != nil {
+		return fmt.Errorf("watching Clusters: %w", err)
+	}
+	if err := census.Follow(clusters); err != nil {
+		return err
+	}
+	m.binder = identity.NewBinder(m.mgr.GetClient(), m.mgr.GetAPIReader(), m.mgr.GetEventRecorder(component), census)
 	m.hub, err = hub.New(hub.Options{
-		Secrets: func() [][]byte { return secrets },
+		Secrets: m.options.secrets,
 		Binder:  m.binder,
 		Log:     ctrl.Log.WithName("hub"),
 	})
 	if err != nil {
 		return fmt.Errorf("creating the hub: %w", err)
 	}
-	m.fleet = fleet.New(m.hub, m.mgr.GetScheme())
+	for _, collector := range []prometheus.Collector{m.hub.Collector(), census.Collector()} {
+		if err := metrics.Registry.Register(collector); err != nil {
+			return fmt.Errorf("registering the metrics of tunnels: %w", err)
+		}
+	}
+	if err := m.mgr.AddMetricsServerExtraHandler(tunnelsPath, m.hub.DebugHandler()); err != nil {
+		return fmt.Errorf("adding the page of the live tunnels: %w", err)
+	}
+	m.fleet = fleet.New(fleet.Options{Tunnels: m.hub, Scheme: m.mgr.GetScheme()})
 	m.beats = heartbeat.NewStore()
 	return nil
 }
@@ -208,6 +231,7 @@ func (m *master) setupGateway(context.Context) error {
 	reader := m.mgr.GetClient()
 	m.gateway, err = gateway.New(gateway.Options{
 		Transport: m.hub.RoundTripper,
+		Leads:     m.leads,
 		Auth:      m.auth,
 		Exists: func(ctx context.Context, name string) (bool, error) {
 			err := reader.Get(ctx, types.NamespacedName{Name: name}, &kubeproberv1.Cluster{})
@@ -220,9 +244,25 @@ func (m *master) setupGateway(context.Context) error {
 	return err
 }
 
+// leads tells whether this replica has the tunnels.
+func (m *master) leads() bool {
+	select {
+	case <-m.mgr.Elected():
+		return true
+	default:
+		return false
+	}
+}
+
 // setupServers adds the servers that are not the manager's own, and the checks of all.
 func (m *master) setupServers() error {
-	hubServer := &server{name: "hub", address: m.options.HubAddress, handler: m.hubHandler(), http1: true, onShutdown: m.hub.Shutdown}
+	drain := &deadline{within: m.options.DrainTimeout}
+	// Tunnels have to end where the controllers run.
+	hubServer := &server{
+		name: "hub", address: m.options.HubAddress, handler: m.hubHandler(), http1: true, leaderOnly: true,
+		connState: m.hub.ConnState, lasts: gateway.Lasts,
+		drain: drain, onDrain: m.drainHub, onShutdown: m.hub.Shutdown,
+	}
 	if m.options.HubCertFile != "" {
 		watcher, err := certwatcher.New(m.options.HubCertFile, m.options.HubKeyFile)
 		if err != nil {
@@ -235,7 +275,12 @@ func (m *master) setupServers() error {
 			return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate}, nil
 		}
 	}
-	gatewayServer := &server{name: "aggregated API", address: m.options.GatewayAddress, handler: m.gateway.Aggregated(), tls: m.gatewayTLS}
+	// All replicas serve what the API server asks of an aggregated API: without an answer it can neither tell which kinds
+	// there are nor finish the deletion of a namespace.
+	gatewayServer := &server{
+		name: "aggregated API", address: m.options.GatewayAddress, handler: m.gateway.Aggregated(), tls: m.gatewayTLS,
+		lasts: gateway.Lasts, drain: drain,
+	}
 	for _, s := range []*server{hubServer, gatewayServer} {
 		if err := m.mgr.Add(s); err != nil {
 			return fmt.Errorf("adding the %s: %w", s.name, err)
@@ -255,6 +300,13 @@ func (m *master) setupServers() error {
 	return nil
 }
 
+// drainHub lets the requests of the tunnels end and the agents come back one after the other.
+func (m *master) drainHub(ctx context.Context) error {
+	tunnels := len(m.hub.Clusters())
+	ctrl.Log.WithName("hub").Info("Draining", "tunnels", tunnels, "spread", spread(tunnels).String())
+	return m.hub.Drain(ctx, spread(tunnels))
+}
+
 // gatewayTLS asks callers for a certificate and lets the authenticator judge it.
 func (m *master) gatewayTLS() (*tls.Config, error) {
 	return &tls.Config{
@@ -270,6 +322,10 @@ func (m *master) hubHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(connectPath, m.hub)
 	mux.Handle(apiheartbeat.Path, heartbeat.NewHandler(m.hub.Authenticate, m.binder, m.beats))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		http.NotFound(w, r)
+	})
 	direct := m.gateway.Direct()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, gateway.DirectPrefix) {

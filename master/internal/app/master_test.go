@@ -26,8 +26,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes"
@@ -134,30 +132,6 @@ var _ = Describe("webhooks", func() {
 			ContainSubstring("kubectl label cluster -l probe/attached=true probe/attached-"))))
 		Expect(plane.Client.DeleteAllOf(ctx, &kubeproberv1.Cluster{}, client.MatchingLabels{"probe/attached": "true"})).To(Succeed())
 		Eventually(func() error { return plane.Client.Delete(ctx, probe) }).Should(Succeed())
-	})
-})
-
-var _ = Describe("certificates", func() {
-	It("are issued by the master and trusted by the API server", func(ctx SpecContext) {
-		service := &unstructured.Unstructured{}
-		service.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiregistration.k8s.io", Version: "v1", Kind: "APIService"})
-		Eventually(func() (string, error) {
-			err := plane.Client.Get(ctx, types.NamespacedName{Name: apiServiceName}, service)
-			return fmt.Sprint(service.Object["status"]), err
-		}).Should(And(ContainSubstring("status:True"), ContainSubstring("type:Available")))
-	})
-})
-
-var _ = Describe("metrics", func() {
-	It("are for those who may read them", func(ctx SpecContext) {
-		insecure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-		at := "https://" + options.MetricsAddress + "/metrics"
-		code, _, err := fetch(ctx, insecure, http.MethodGet, at, "", nil)
-		Expect(err).NotTo(HaveOccurred())
-		Expect(code).To(Equal(http.StatusUnauthorized))
-		code, _, err = fetch(ctx, insecure, http.MethodGet, at, tokenOf(ctx, "default", "nobody"), nil)
-		Expect(err).NotTo(HaveOccurred())
-		Expect(code).To(Equal(http.StatusForbidden))
 	})
 })
 

@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/kubeprober/kubeprober/master/internal/certs"
+	"github.com/kubeprober/kubeprober/tunnel/hub"
 )
 
 // SecretEnv is the environment variable that holds the secret which agents present.
@@ -24,6 +27,7 @@ const namespaceEnv = "POD_NAMESPACE"
 type Options struct {
 	HubAddress, HubCertFile, HubKeyFile string
 	SecretFile                          string
+	SecretOverlap                       time.Duration
 	GatewayAddress                      string
 	WebhookPort                         int
 	MetricsAddress, HealthAddress       string
@@ -31,10 +35,11 @@ type Options struct {
 	CertSecret, CertDir                 string
 	Namespace, ProbeNamespace           string
 	LeaderElection                      bool
-	Concurrency                         int
+	Concurrency, MaxClusters            int
+	DrainTimeout                        time.Duration
 
-	// secrets are set by Complete.
-	secrets [][]byte
+	// secrets is set by Complete.
+	secrets hub.SecretSource
 }
 
 // NewOptions returns the defaults.
@@ -46,7 +51,8 @@ func NewOptions() *Options {
 	return &Options{
 		HubAddress: ":8088", GatewayAddress: ":6443", WebhookPort: 9443, MetricsAddress: ":8443", HealthAddress: ":8081",
 		CertProvider: string(certs.ProviderSelf), CertSecret: "probe-master-certs", CertDir: "/run/probe-master",
-		Namespace: namespace, ProbeNamespace: "default", Concurrency: 32,
+		Namespace: namespace, ProbeNamespace: "default", Concurrency: 32, MaxClusters: 20_000,
+		SecretOverlap: 10 * time.Minute, DrainTimeout: 15 * time.Second,
 	}
 }
 
@@ -55,7 +61,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.HubAddress, "hub-bind-address", o.HubAddress, "Address that serves tunnels, heartbeats and the direct door of the gateway.")
 	flags.StringVar(&o.HubCertFile, "hub-tls-cert-file", o.HubCertFile, "Certificate of the hub. Without it the hub serves plain HTTP.")
 	flags.StringVar(&o.HubKeyFile, "hub-tls-key-file", o.HubKeyFile, "Key of the hub's certificate.")
-	flags.StringVar(&o.SecretFile, "secret-key-file", o.SecretFile, "File with the secrets that agents may present, one a line; it wins over "+SecretEnv+". Two lines allow to replace a secret without an outage.")
+	flags.StringVar(&o.SecretFile, "secret-key-file", o.SecretFile, "File with the secrets that agents may present, one a line; it wins over "+SecretEnv+". It is read again when it changes.")
+	flags.DurationVar(&o.SecretOverlap, "secret-key-overlap", o.SecretOverlap, "How long the secrets that were in --secret-key-file before a change stay valid, so that agents can be given the new one.")
 	flags.StringVar(&o.GatewayAddress, "gateway-bind-address", o.GatewayAddress, "Address that serves the aggregated API.")
 	flags.IntVar(&o.WebhookPort, "webhook-port", o.WebhookPort, "Port that serves the webhooks.")
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", o.MetricsAddress, "Address that serves metrics to whom may get /metrics; 0 for none.")
@@ -67,6 +74,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.ProbeNamespace, "probe-namespace", o.ProbeNamespace, "Namespace that holds the Probes and ProbeRuns of the fleet.")
 	flags.BoolVar(&o.LeaderElection, "leader-elect", o.LeaderElection, "Let one of several replicas lead. Tunnels end at the leader, so the others only stand by.")
 	flags.IntVar(&o.Concurrency, "max-concurrent-reconciles", o.Concurrency, "How many Clusters, and how many ProbeRuns, are reconciled at once.")
+	flags.IntVar(&o.MaxClusters, "max-clusters", o.MaxClusters, "How many Clusters there may be for agents to register further ones.")
+	flags.DurationVar(&o.DrainTimeout, "drain-timeout", o.DrainTimeout, "How long requests under way may take when the master ends. The pod needs 25 seconds more as its grace period.")
 }
 
 // Complete reads the secrets and checks the options. A master without a secret would let everybody in, so it refuses.
@@ -80,21 +89,36 @@ func (o *Options) Complete() error {
 	if o.Concurrency < 1 {
 		return fmt.Errorf("--max-concurrent-reconciles is %d: it must be at least 1", o.Concurrency)
 	}
-	text := os.Getenv(SecretEnv)
+	if o.MaxClusters < 1 {
+		return fmt.Errorf("--max-clusters is %d: it must be at least 1", o.MaxClusters)
+	}
+	for name, value := range map[string]time.Duration{"secret-key-overlap": o.SecretOverlap, "drain-timeout": o.DrainTimeout} {
+		if value < 0 {
+			return fmt.Errorf("--%s is %s: it must not be negative", name, value)
+		}
+	}
+	return o.completeSecrets()
+}
+
+// completeSecrets finds where the secrets are.
+func (o *Options) completeSecrets() error {
 	if o.SecretFile != "" {
-		data, err := os.ReadFile(o.SecretFile)
+		file, err := hub.NewSecretFile(o.SecretFile, o.SecretOverlap, ctrl.Log.WithName("secrets"))
 		if err != nil {
-			return fmt.Errorf("reading --secret-key-file: %w", err)
+			return fmt.Errorf("using --secret-key-file: %w", err)
 		}
-		text = string(data)
+		o.secrets = file.Secrets
+		return nil
 	}
-	for line := range strings.SplitSeq(text, "\n") {
+	var secrets [][]byte
+	for line := range strings.SplitSeq(os.Getenv(SecretEnv), "\n") {
 		if line = strings.TrimSpace(line); line != "" {
-			o.secrets = append(o.secrets, []byte(line))
+			secrets = append(secrets, []byte(line))
 		}
 	}
-	if len(o.secrets) == 0 {
+	if len(secrets) == 0 {
 		return fmt.Errorf("no secret: set %s or --secret-key-file to the secret_key that the agents use", SecretEnv)
 	}
+	o.secrets = func() [][]byte { return secrets }
 	return nil
 }

@@ -22,10 +22,13 @@ func TestCompleteRefusesWhatIsNotSafe(t *testing.T) {
 	}{
 		{name: "no secret", want: "no secret: set SERVER_SECRET_KEY"},
 		{name: "a blank secret", secret: "  ", want: "no secret"},
-		{name: "a blank file, whatever the environment holds", secret: "good", edit: func(o *Options) { o.SecretFile = blank }, want: "no secret"},
-		{name: "a file that is not there", edit: func(o *Options) { o.SecretFile = "/nowhere" }, want: "reading --secret-key-file"},
+		{name: "a blank file, whatever the environment holds", secret: "good", edit: func(o *Options) { o.SecretFile = blank }, want: "an empty secret"},
+		{name: "a file that is not there", edit: func(o *Options) { o.SecretFile = "/nowhere" }, want: "using --secret-key-file"},
 		{name: "a certificate without a key", secret: "good", edit: func(o *Options) { o.HubCertFile = "x" }, want: "set together"},
 		{name: "an unknown provider", secret: "good", edit: func(o *Options) { o.CertProvider = "nobody" }, want: "it must be self or cert-manager"},
+		{name: "no room for a cluster", secret: "good", edit: func(o *Options) { o.MaxClusters = 0 }, want: "--max-clusters is 0"},
+		{name: "a negative overlap", secret: "good", edit: func(o *Options) { o.SecretOverlap = -1 }, want: "--secret-key-overlap is -1ns"},
+		{name: "a negative time to drain", secret: "good", edit: func(o *Options) { o.DrainTimeout = -1 }, want: "--drain-timeout is -1ns"},
 		{name: "nobody at work", secret: "good", edit: func(o *Options) { o.Concurrency = 0 }, want: "at least 1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -51,7 +54,7 @@ func TestCompleteTakesTwoSecretsFromAFile(t *testing.T) {
 	if err := o.Complete(); err != nil {
 		t.Fatal(err)
 	}
-	if len(o.secrets) != 2 || string(o.secrets[0]) != "new" || string(o.secrets[1]) != "old" {
-		t.Errorf("secrets = %q", o.secrets)
+	if got := o.secrets(); len(got) != 2 || string(got[0]) != "new" || string(got[1]) != "old" {
+		t.Errorf("secrets = %q", got)
 	}
 }

@@ -25,8 +25,8 @@ const (
 	// bodyTimeout bounds the arrival of the body of a request whose sender is not known yet.
 	bodyTimeout = 10 * time.Second
 	idleTimeout = 2 * time.Minute
-	// shutdownTimeout bounds the wait for requests under way when the master ends.
-	shutdownTimeout = 10 * time.Second
+	// closeTimeout bounds the wait for requests that are ended, once the time to drain is over.
+	closeTimeout = 5 * time.Second
 )
 
 // server serves one address until the manager stops it.
@@ -38,8 +38,19 @@ type server struct {
 	tls func() (*tls.Config, error)
 	// http1 refuses HTTP/2, in which connections cannot be upgraded to tunnels.
 	http1 bool
-	// onShutdown ends what the handler has hijacked; the server itself knows nothing of it any more.
+	// leaderOnly tells that of several replicas only the leader serves.
+	leaderOnly bool
+	// connState bounds the connections of unknown callers. May be nil.
+	connState func(net.Conn, http.ConnState)
+	// lasts tells of a request that does not end by itself: it is ended as soon as the server stops. Nil for none.
+	lasts func(*http.Request) bool
+	// onDrain is called when nothing is accepted any more; it returns when what the handler has hijacked is done, or the
+	// context ends. May be nil.
+	onDrain func(context.Context) error
+	// onShutdown ends what the handler has hijacked; the server itself knows nothing of it any more. May be nil.
 	onShutdown func(context.Context) error
+	// drain bounds the time in which requests under way may end. Nil for none.
+	drain *deadline
 
 	// bodyTimeout defaults to the constant.
 	bodyTimeout time.Duration
@@ -47,7 +58,7 @@ type server struct {
 	listening atomic.Bool
 }
 
-// Start serves until ctx ends, and returns when all requests have ended or shutdownTimeout is over.
+// Start serves until ctx ends, and returns when all requests have ended or been ended.
 func (s *server) Start(ctx context.Context) error {
 	log := ctrl.Log.WithName(s.name)
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.address)
@@ -60,11 +71,12 @@ func (s *server) Start(ctx context.Context) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	srv := &http.Server{
-		Handler:           s.withBodyTimeout(),
+		Handler:           s.withBodyTimeout(s.untilStop(ctx)),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		Protocols:         protocols,
+		ConnState:         s.connState,
 		BaseContext:       func(net.Listener) context.Context { return ctrl.LoggerInto(base, log) },
 		// What it has to say is about single connections: handshakes that failed, and the like.
 		ErrorLog: klog.NewStandardLogger("INFO"),
@@ -90,13 +102,13 @@ func (s *server) Start(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.listening.Store(false)
-	return s.shutdown(context.WithoutCancel(ctx), cancel, srv)
+	return s.stop(context.WithoutCancel(ctx), srv, ended, cancel)
 }
 
 // withBodyTimeout keeps whoever is not known from pinning a connection with a body that never comes: a handler that refuses
 // does not read it, and the server waits for it before the next request. Handlers that know the caller set a deadline of
 // their own or none, and taking the connection over removes it.
-func (s *server) withBodyTimeout() http.Handler {
+func (s *server) withBodyTimeout(next http.Handler) http.Handler {
 	timeout := s.bodyTimeout
 	if timeout == 0 {
 		timeout = bodyTimeout
@@ -107,31 +119,12 @@ func (s *server) withBodyTimeout() http.Handler {
 			http.Error(w, "the request could not be bounded in time", http.StatusInternalServerError)
 			return
 		}
-		s.handler.ServeHTTP(w, r)
+		next.ServeHTTP(w, r)
 	})
 }
 
-// shutdown ends what lasts, and waits for the rest. cancel ends the contexts of all requests.
-func (s *server) shutdown(ctx context.Context, cancel context.CancelFunc, srv *http.Server) error {
-	ctx, done := context.WithTimeout(ctx, shutdownTimeout)
-	defer done()
-	var errs []error
-	if s.onShutdown != nil {
-		errs = append(errs, s.onShutdown(ctx))
-	}
-	// Watches do not end by themselves.
-	cancel()
-	if err := srv.Shutdown(ctx); err != nil {
-		errs = append(errs, err, srv.Close())
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("shutting down the %s: %w", s.name, err)
-	}
-	return nil
-}
-
-// NeedLeaderElection is true: tunnels have to end where the controllers run.
-func (s *server) NeedLeaderElection() bool { return true }
+// NeedLeaderElection implements what the manager asks.
+func (s *server) NeedLeaderElection() bool { return s.leaderOnly }
 
 // Ready is a readiness check.
 func (s *server) Ready(*http.Request) error {

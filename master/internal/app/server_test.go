@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,15 +26,21 @@ func startServer(t *testing.T, s *server) (address string, stop func() error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.address = listener.Addr().String()
+	address = listener.Addr().String()
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return startServerAt(t, s, address)
+}
+
+func startServerAt(t *testing.T, s *server, address string) (string, func() error) {
+	t.Helper()
+	s.address = address
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Start(ctx) }()
 	t.Cleanup(cancel)
-	err = wait.PollUntilContextTimeout(t.Context(), time.Millisecond, 5*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, 5*time.Second, true, func(context.Context) (bool, error) {
 		return s.Ready(nil) == nil, nil
 	})
 	if err != nil {
@@ -45,18 +52,79 @@ func startServer(t *testing.T, s *server) (address string, stop func() error) {
 	}
 }
 
-func TestServerEndsWatchesAndHijackedConnectionsWhenItStops(t *testing.T) {
-	hijackedEnded := false
+func TestServerThatStopsLetsRequestsEndAndEndsThoseThatLast(t *testing.T) {
+	release, drained := make(chan struct{}), make(chan struct{})
+	var order []string
 	s := &server{
-		name: "test",
+		name: "test", drain: &deadline{within: time.Minute},
+		lasts: func(r *http.Request) bool { return r.URL.Path == "/watch" },
+		handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-r.Context().Done():
+				_, _ = io.WriteString(w, "ended")
+			case <-release:
+				_, _ = io.WriteString(w, "complete")
+			}
+		}),
+		onDrain: func(ctx context.Context) error {
+			order = append(order, "drain")
+			close(drained)
+			return ctx.Err()
+		},
+		onShutdown: func(ctx context.Context) error {
+			order = append(order, "shutdown")
+			return ctx.Err()
+		},
+	}
+	address, stop := startServer(t, s)
+	client := &http.Client{Timeout: 10 * time.Second}
+	get := func(path string) *http.Response {
+		response, err := client.Get("http://" + address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = response.Body.Close() })
+		return response
+	}
+	watch, request := get("/watch"), get("/request")
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	if said, err := io.ReadAll(watch.Body); err != nil || string(said) != "ended" {
+		t.Errorf("the watch got %q, %v, want a proper end", said, err)
+	}
+	<-drained
+	if s.Ready(nil) == nil {
+		t.Error("a server that stops says that it is ready")
+	}
+	if conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address); err == nil {
+		t.Error("a server that stops takes another connection")
+		_ = conn.Close()
+	}
+	close(release)
+	if said, err := io.ReadAll(request.Body); err != nil || string(said) != "complete" {
+		t.Errorf("the request got %q, %v, want its whole answer", said, err)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("stopping: %v", err)
+	}
+	if want := []string{"drain", "shutdown"}; !slices.Equal(order, want) {
+		t.Errorf("what was hijacked met %v, want %v", order, want)
+	}
+}
+
+func TestServerEndsWhatDoesNotEndInTime(t *testing.T) {
+	s := &server{
+		name: "test", drain: &deadline{within: 50 * time.Millisecond},
 		handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusOK)
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
-			_, _ = io.WriteString(w, "bye")
+			_, _ = io.WriteString(w, "ended")
 		}),
-		onShutdown: func(ctx context.Context) error {
-			hijackedEnded = true
+		onDrain: func(ctx context.Context) error {
+			<-ctx.Done()
 			return ctx.Err()
 		},
 	}
@@ -69,14 +137,8 @@ func TestServerEndsWatchesAndHijackedConnectionsWhenItStops(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Errorf("stopping: %v", err)
 	}
-	if !hijackedEnded {
-		t.Error("hijacked connections were not ended")
-	}
-	if said, err := io.ReadAll(response.Body); err != nil || string(said) != "bye" {
-		t.Errorf("the watch got %q, %v, want a proper end", said, err)
-	}
-	if s.Ready(nil) == nil {
-		t.Error("a stopped server says that it is ready")
+	if said, err := io.ReadAll(response.Body); err != nil || string(said) != "ended" {
+		t.Errorf("the request got %q, %v, want a proper end", said, err)
 	}
 }
 

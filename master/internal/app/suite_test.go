@@ -26,12 +26,14 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/format"
+	"github.com/spf13/pflag"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -47,6 +49,36 @@ var (
 	options *Options
 	hubURL  string
 )
+
+// TestMain also lets the binary be a replica of the master, for a test of several.
+func TestMain(m *testing.M) {
+	file := os.Getenv(replicaEnv)
+	if file == "" {
+		os.Exit(m.Run())
+	}
+	if err := runReplica(ctrl.SetupSignalHandler(), file, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func runReplica(ctx context.Context, kubeconfig string, args []string) error {
+	ctrl.SetLogger(zap.New())
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return err
+	}
+	o := NewOptions()
+	flags := pflag.NewFlagSet("replica", pflag.ContinueOnError)
+	o.AddFlags(flags)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := o.Complete(); err != nil {
+		return err
+	}
+	return Run(ctx, config, o)
+}
 
 func TestMaster(t *testing.T) {
 	RegisterFailHandler(Fail)
@@ -83,6 +115,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	options.HealthAddress, options.MetricsAddress = freeAddress(), freeAddress()
 	options.WebhookPort = portOf(freeAddress())
 	options.SecretFile, options.CertDir = secret, filepath.Join(dir, "certs")
+	options.LeaderElection = true
 	Expect(options.Complete()).To(Succeed())
 
 	applyManifests(ctx)
@@ -145,12 +178,13 @@ func portOf(address string) int {
 	return number
 }
 
-// applyManifests applies what is deployed but the Deployment. The Services lead to this process.
+// applyManifests applies what is deployed but the Deployment and the Secret of the certificate, which the master makes when
+// it is missing. The Services lead to this process.
 func applyManifests(ctx context.Context) {
 	GinkgoHelper()
 	config := filepath.Join("..", "..", "config")
 	for _, file := range []string{
-		"manager/namespace.yaml", "manager/certificate_secret.yaml", "rbac/service_account.yaml", "rbac/role.yaml",
+		"manager/namespace.yaml", "rbac/service_account.yaml", "rbac/role.yaml",
 		"rbac/user_roles.yaml", "webhook/validating.yaml", "apiservice/apiservice.yaml",
 	} {
 		for _, object := range objects(filepath.Join(config, file)) {

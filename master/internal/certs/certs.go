@@ -18,6 +18,7 @@ import (
 	"github.com/open-policy-agent/cert-controller/pkg/rotator"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -36,11 +37,16 @@ const (
 	ProviderCertManager Provider = "cert-manager"
 )
 
+// fieldOwner is who writes the Secret, and the CA into the objects that need it.
+const fieldOwner = "probe-master-certs"
+
 // Options say where the certificate is and what it is for.
 type Options struct {
 	Provider Provider
-	// Secret holds the certificate in the keys tls.crt and tls.key. It has to exist, and may be empty.
+	// Secret holds the certificate in the keys tls.crt and tls.key. ProviderSelf makes it when it is missing.
 	Secret types.NamespacedName
+	// Labels are on a Secret that ProviderSelf makes.
+	Labels map[string]string
 	// Dir is a directory that the master may write to, used by ProviderSelf.
 	Dir string
 	// DNSNames are what the certificate is for.
@@ -51,13 +57,13 @@ type Options struct {
 
 // Store holds the certificate of the moment.
 type Store struct {
-	client  client.Reader
+	client  client.Client
 	options Options
 	current atomic.Pointer[tls.Certificate]
 }
 
 // Setup registers the controllers that keep the certificate current, and returns where servers get it.
-func Setup(mgr ctrl.Manager, options Options) (*Store, error) {
+func Setup(ctx context.Context, mgr ctrl.Manager, options Options) (*Store, error) {
 	store := &Store{client: mgr.GetClient(), options: options}
 	isOurs := predicate.NewPredicateFuncs(func(o client.Object) bool { return client.ObjectKeyFromObject(o) == options.Secret })
 	err := ctrl.NewControllerManagedBy(mgr).
@@ -74,6 +80,14 @@ func Setup(mgr ctrl.Manager, options Options) (*Store, error) {
 	case ProviderCertManager:
 		return store, nil
 	case ProviderSelf:
+		// The rotator ends the process when there is no Secret to begin with.
+		err := mgr.GetAPIReader().Get(ctx, options.Secret, &corev1.Secret{})
+		if apierrors.IsNotFound(err) {
+			err = store.create(ctx)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading Secret %s: %w", options.Secret, err)
+		}
 		return store, addRotator(mgr, options)
 	default:
 		return nil, fmt.Errorf("certificate provider %q is none of %s, %s", options.Provider, ProviderSelf, ProviderCertManager)
@@ -96,7 +110,7 @@ func addRotator(mgr ctrl.Manager, options Options) error {
 			{Name: options.Webhook, Type: rotator.Validating},
 			{Name: options.APIService, Type: rotator.APIService},
 		},
-		FieldOwner:            "probe-master-certs",
+		FieldOwner:            fieldOwner,
 		RequireLeaderElection: true,
 	})
 	if err != nil {
@@ -105,14 +119,36 @@ func addRotator(mgr ctrl.Manager, options Options) error {
 	return nil
 }
 
-// Reconcile loads the certificate from the Secret. One that is not complete yet changes nothing: the watch wakes us.
+// create makes an empty Secret, which the watch shows to the rotator: it then issues a new authority and certificate.
+func (s *Store) create(ctx context.Context) error {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Namespace: s.options.Secret.Namespace, Name: s.options.Secret.Name, Labels: s.options.Labels,
+	}}
+	err := s.client.Create(ctx, secret, client.FieldOwner(fieldOwner))
+	if apierrors.IsAlreadyExists(err) {
+		// Another replica was faster.
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("creating Secret %s: %w", s.options.Secret, err)
+	}
+	ctrl.LoggerFrom(ctx).Info("Created the Secret of the serving certificate, which was missing", "Secret", s.options.Secret.String())
+	return nil
+}
+
+// Reconcile loads the certificate from the Secret, or makes a Secret that was deleted anew. One that is not complete yet
+// changes nothing: the watch wakes us.
 func (s *Store) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	secret := &corev1.Secret{}
 	if err := s.client.Get(ctx, request.NamespacedName, secret); err != nil {
-		if apierrors.IsNotFound(err) {
-			return reconcile.Result{}, nil
+		if !apierrors.IsNotFound(err) {
+			return reconcile.Result{}, fmt.Errorf("reading Secret %s: %w", request.NamespacedName, err)
 		}
-		return reconcile.Result{}, fmt.Errorf("reading Secret %s: %w", request.NamespacedName, err)
+		if s.options.Provider == ProviderSelf {
+			return reconcile.Result{}, s.create(ctx)
+		}
+		// cert-manager makes it, and the watch wakes us.
+		return reconcile.Result{}, nil
 	}
 	cert, key := secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey]
 	if len(cert) == 0 || len(key) == 0 {

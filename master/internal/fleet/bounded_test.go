@@ -48,10 +48,10 @@ func TestAnswersOfManagedClustersAreBounded(t *testing.T) {
 		{name: "much more is refused", size: 2 * maxAnswer},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			f := New(answering(func() io.Reader {
+			f := New(Options{Scheme: scheme, Tunnels: answering(func() io.Reader {
 				filler := bytes.Repeat([]byte("x"), test.size-len(head)-len(tail))
 				return io.MultiReader(strings.NewReader(head), bytes.NewReader(filler), strings.NewReader(tail))
-			}), scheme)
+			})})
 			c, err := f.Client("edge")
 			if err != nil {
 				t.Fatal(err)

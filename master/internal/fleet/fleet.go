@@ -7,6 +7,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -35,7 +36,7 @@ var ErrNotConnected = hub.ErrNotConnected
 // without it, or with another one, is somebody else's.
 const OriginAnnotation = kubeproberv1.GroupName + "/origin-uid"
 
-// requestTimeout bounds one request to a managed cluster, its answer included.
+// requestTimeout is the default of Options.RequestTimeout.
 const requestTimeout = 15 * time.Second
 
 // Tunnels is what the fleet needs of the hub.
@@ -46,20 +47,31 @@ type Tunnels interface {
 	Subscribe(f func(hub.Event)) (unsubscribe func())
 }
 
+// Options say what a Fleet needs. Tunnels and Scheme are required.
+type Options struct {
+	Tunnels Tunnels
+	// Scheme has the kinds that clients know. Of these they reach the namespaced ones that the master writes and reads:
+	// Probe, ProbeRun and ConfigMap.
+	Scheme *runtime.Scheme
+	// RequestTimeout bounds one request to a managed cluster, its answer included. Default 15 s.
+	RequestTimeout time.Duration
+}
+
 // Fleet gives clients to managed clusters. All methods may be called at once.
 type Fleet struct {
-	tunnels Tunnels
-	scheme  *runtime.Scheme
-	mapper  meta.RESTMapper
+	tunnels  Tunnels
+	scheme   *runtime.Scheme
+	mapper   meta.RESTMapper
+	timeout  time.Duration
+	silences *silences
 
 	mu       sync.Mutex
 	clients  map[string]client.Client
 	sessions map[string]time.Time
 }
 
-// New returns a fleet whose clients know the kinds of scheme. Of these they reach the namespaced ones that the master
-// writes and reads: Probe, ProbeRun and ConfigMap.
-func New(tunnels Tunnels, scheme *runtime.Scheme) *Fleet {
+// New returns a fleet.
+func New(o Options) *Fleet {
 	// The mapping is fixed, so that no client has to ask its cluster for what it serves.
 	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{kubeproberv1.GroupVersion, corev1.SchemeGroupVersion})
 	for _, kind := range []string{"Probe", "ProbeRun"} {
@@ -67,13 +79,15 @@ func New(tunnels Tunnels, scheme *runtime.Scheme) *Fleet {
 	}
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("ConfigMap"), meta.RESTScopeNamespace)
 	return &Fleet{
-		tunnels: tunnels, scheme: scheme, mapper: mapper,
+		tunnels: o.Tunnels, scheme: o.Scheme, mapper: mapper,
+		timeout: cmp.Or(o.RequestTimeout, requestTimeout), silences: newSilences(),
 		clients: map[string]client.Client{}, sessions: map[string]time.Time{},
 	}
 }
 
 // Client returns the client for a managed cluster. It may be kept: every request takes the live tunnel of its moment. It
-// fails with ErrNotConnected when there is none now.
+// fails with ErrNotConnected when there is none now. A request to a cluster that did not answer the ones before in time
+// fails with a NotAnsweringError at once, until it is time for another attempt.
 func (f *Fleet) Client(cluster string) (client.Client, error) {
 	if !f.tunnels.Connected(cluster) {
 		return nil, fmt.Errorf("reaching cluster %s: %w", cluster, ErrNotConnected)
@@ -84,8 +98,9 @@ func (f *Fleet) Client(cluster string) (client.Client, error) {
 		return c, nil
 	}
 	// The host only fills the URL: the hub goes by the name of the cluster.
+	way := attentive{next: bounded{next: f.tunnels.RoundTripper(cluster), cluster: cluster}, cluster: cluster, silences: f.silences}
 	c, err := client.New(&rest.Config{Host: "http://" + cluster, QPS: -1}, client.Options{
-		HTTPClient: &http.Client{Transport: bounded{next: f.tunnels.RoundTripper(cluster), cluster: cluster}, Timeout: requestTimeout},
+		HTTPClient: &http.Client{Transport: way, Timeout: f.timeout},
 		Scheme:     f.scheme,
 		Mapper:     f.mapper,
 	})
@@ -118,6 +133,7 @@ func (f *Fleet) Seen(cluster string) bool {
 // Remove closes the tunnels of a cluster that is no longer managed and forgets all about it.
 func (f *Fleet) Remove(cluster, reason string) {
 	f.tunnels.Disconnect(cluster, reason)
+	f.silences.forget(cluster)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.clients, cluster)
@@ -144,6 +160,7 @@ func (f *Fleet) note(event hub.Event) {
 	if !event.Connected {
 		return
 	}
+	f.silences.reconnected(event.Cluster)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sessions[event.Cluster] = event.Time

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -52,7 +53,9 @@ type Options struct {
 	Transport func(cluster string) http.RoundTripper
 	// Exists tells whether there is a Cluster of that name.
 	Exists func(ctx context.Context, cluster string) (bool, error)
-	Auth   *Auth
+	// Leads tells whether tunnels end at this replica; one that stands by serves discovery only.
+	Leads func() bool
+	Auth  *Auth
 }
 
 // Gateway proxies requests to managed clusters.
@@ -64,8 +67,8 @@ type Gateway struct {
 
 // New returns a gateway.
 func New(options Options) (*Gateway, error) {
-	if options.Transport == nil || options.Exists == nil || options.Auth == nil {
-		return nil, errors.New("creating the gateway: Transport, Exists and Auth are required")
+	if options.Transport == nil || options.Exists == nil || options.Leads == nil || options.Auth == nil {
+		return nil, errors.New("creating the gateway: Transport, Exists, Leads and Auth are required")
 	}
 	return newGateway(options, options.Auth.authenticator, options.Auth.authorizer, options.Auth.header), nil
 }
@@ -79,12 +82,21 @@ func newGateway(options Options, authn authenticator.Request, authz authorizer.A
 
 	var chain http.Handler = g.route(g.discovery())
 	chain = filters.WithAuthorization(chain, authz, g.codecs)
-	chain = filters.WithAuthentication(chain, authn, filters.Unauthorized(g.codecs), nil, header)
+	chain = filters.WithAuthentication(chain, authn, g.unauthorized(), nil, header)
 	chain = filters.WithRequestInfo(chain, resolver{factory: request.RequestInfoFactory{
 		APIPrefixes: sets.NewString("apis", "api"), GrouplessAPIPrefixes: sets.NewString("api"),
 	}})
 	g.chain = g.refuseAmbiguous(chain)
 	return g
+}
+
+// unauthorized also ends the connection: whoever is not known may not keep one.
+func (g *Gateway) unauthorized() http.Handler {
+	refuse := filters.Unauthorized(g.codecs)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		refuse.ServeHTTP(w, r)
+	})
 }
 
 // Aggregated is the first door: an extension API server.
@@ -148,6 +160,20 @@ func (g *Gateway) route(discovery http.Handler) http.HandlerFunc {
 		}
 		g.proxy(w, r, info.Name)
 	}
+}
+
+// Lasts tells of a request that does not end by itself: a watch, a log that is followed, an upgraded connection.
+func Lasts(r *http.Request) bool {
+	if isUpgrade(r) {
+		return true
+	}
+	query := r.URL.Query()
+	for _, name := range []string{"watch", "follow"} {
+		if lasts, err := strconv.ParseBool(query.Get(name)); err == nil && lasts {
+			return true
+		}
+	}
+	return false
 }
 
 func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {

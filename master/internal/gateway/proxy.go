@@ -30,6 +30,10 @@ func (g *Gateway) proxy(w http.ResponseWriter, r *http.Request, cluster string) 
 		g.fail(w, r, notServed(r.URL.Path))
 		return
 	}
+	if !g.options.Leads() {
+		g.fail(w, r, standsBy(cluster))
+		return
+	}
 	exists, err := g.options.Exists(r.Context(), cluster)
 	switch {
 	case err != nil:
@@ -184,6 +188,14 @@ func notServed(path string) error {
 func noCluster(cluster string) error {
 	return statusError(http.StatusNotFound, metav1.StatusReasonNotFound, cluster,
 		fmt.Sprintf("Cluster %q not found: \"kubectl get clusters\" lists those that there are", cluster))
+}
+
+// standsBy has a Retry-After: most clients then try again by themselves, and meet another replica.
+func standsBy(cluster string) error {
+	err := statusError(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, cluster,
+		"this replica of probe-master stands by, tunnels end at the leader: try again")
+	err.ErrStatus.Details.RetryAfterSeconds = 1
+	return err
 }
 
 // transportError tells what kept a request from being answered. It has no Retry-After: clients would then wait in silence.

@@ -49,6 +49,7 @@ func NewHandler(authenticate func(*http.Request) (hub.Identity, error), binder h
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
+		w.Header().Set("Connection", "close")
 		http.Error(w, "heartbeats are sent by POST", http.StatusMethodNotAllowed)
 		return
 	}
@@ -114,7 +115,9 @@ func (h *Handler) bound(w http.ResponseWriter, r *http.Request, id hub.Identity)
 	return false
 }
 
+// refuse also ends the connection: whoever is not known may not keep one.
 func refuse(w http.ResponseWriter, err error) {
+	w.Header().Set("Connection", "close")
 	var auth *hub.AuthError
 	if errors.As(err, &auth) {
 		auth.Write(w)

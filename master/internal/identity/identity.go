@@ -7,6 +7,7 @@ package identity
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -41,16 +42,17 @@ type Binder struct {
 	client client.Client
 	live   client.Reader
 	events events.EventRecorder
+	census *Census
 	told   *lru.Cache
 	// released holds the names whose Clusters were deleted a moment ago.
 	released *cache.LRUExpireCache
 }
 
 // NewBinder returns a Binder that reads Clusters from c, which may be a cache, and from live before it decides anything
-// that the cache does not confirm.
-func NewBinder(c client.Client, live client.Reader, recorder events.EventRecorder) *Binder {
+// that the cache does not confirm. The census limits how many Clusters it creates.
+func NewBinder(c client.Client, live client.Reader, recorder events.EventRecorder, census *Census) *Binder {
 	return &Binder{
-		client: c, live: live, events: recorder,
+		client: c, live: live, events: recorder, census: census,
 		told: lru.New(maxConflicts), released: cache.NewLRUExpireCache(maxConflicts),
 	}
 }
@@ -82,10 +84,7 @@ func (b *Binder) bind(ctx context.Context, id hub.Identity) error {
 		if _, recent := b.released.Get(id.Cluster); recent {
 			return fmt.Errorf("registering cluster %s anew: its Cluster was deleted less than %s ago", id.Cluster, pause)
 		}
-		cluster = &kubeproberv1.Cluster{ObjectMeta: metav1.ObjectMeta{Name: id.Cluster}}
-		if err = b.client.Create(ctx, cluster, client.FieldOwner(fieldOwner)); err == nil {
-			logf.FromContext(ctx).Info("Created Cluster at first contact", "Cluster", id.Cluster, "remoteAddr", id.RemoteAddr)
-		}
+		cluster, err = b.create(ctx, id)
 	}
 	if err != nil {
 		return fmt.Errorf("binding cluster %s: %w", id.Cluster, err)
@@ -108,6 +107,24 @@ func (b *Binder) bind(ctx context.Context, id hub.Identity) error {
 	}
 	logf.FromContext(ctx).Info("Bound the name of a Cluster", "Cluster", id.Cluster, "remoteAddr", id.RemoteAddr)
 	return nil
+}
+
+// create registers a Cluster, if there is room for one more.
+func (b *Binder) create(ctx context.Context, id hub.Identity) (*kubeproberv1.Cluster, error) {
+	cancel, err := b.census.reserve(id.Cluster)
+	if errors.Is(err, hub.ErrRefused) {
+		logf.FromContext(ctx).Info("Refused to register a Cluster beyond the limit", "Cluster", id.Cluster, "remoteAddr", id.RemoteAddr)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cluster := &kubeproberv1.Cluster{ObjectMeta: metav1.ObjectMeta{Name: id.Cluster}}
+	if err := b.client.Create(ctx, cluster, client.FieldOwner(fieldOwner)); err != nil {
+		cancel()
+		return nil, err
+	}
+	logf.FromContext(ctx).Info("Created Cluster at first contact", "Cluster", id.Cluster, "remoteAddr", id.RemoteAddr)
+	return cluster, nil
 }
 
 // refuse tells the conflict once for each intruder, however often that one tries. The answer does not tell the UID that

@@ -23,7 +23,7 @@ func TestANameIsNotRegisteredAnewRightAfterItsClusterWasDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&kubeproberv1.Cluster{}).Build()
-	b := NewBinder(c, c, events.NewFakeRecorder(1))
+	b := NewBinder(c, c, events.NewFakeRecorder(1), counted(100))
 	registered := func(name string) bool {
 		err := c.Get(t.Context(), client.ObjectKey{Name: name}, &kubeproberv1.Cluster{})
 		if client.IgnoreNotFound(err) != nil {

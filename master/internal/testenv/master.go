@@ -35,6 +35,8 @@ import (
 const (
 	// Secret is what agents present.
 	Secret = "correct-horse"
+	// maxClusters is more than any test has.
+	maxClusters = 20_000
 	// ProbeNamespace holds the Probes and ProbeRuns of the master.
 	ProbeNamespace = "default"
 )
@@ -74,12 +76,20 @@ func StartMaster(ctx context.Context, plane *Plane, setup func(*Master) error) (
 		return nil, err
 	}
 	m := &Master{Manager: mgr, Events: mgr.GetEventRecorder("probe-master"), Beats: heartbeat.NewStore(), ended: make(chan error, 1)}
-	binder := identity.NewBinder(mgr.GetClient(), mgr.GetAPIReader(), m.Events)
+	clusters, err := mgr.GetCache().GetInformer(ctx, &kubeproberv1.Cluster{})
+	if err != nil {
+		return nil, err
+	}
+	census := identity.NewCensus(maxClusters)
+	if err := census.Follow(clusters); err != nil {
+		return nil, err
+	}
+	binder := identity.NewBinder(mgr.GetClient(), mgr.GetAPIReader(), m.Events, census)
 	m.Hub, err = hub.New(hub.Options{Secrets: func() [][]byte { return [][]byte{[]byte(Secret)} }, Binder: binder, Log: logr.Discard()})
 	if err != nil {
 		return nil, err
 	}
-	m.Fleet = fleet.New(m.Hub, mgr.GetScheme())
+	m.Fleet = fleet.New(fleet.Options{Tunnels: m.Hub, Scheme: mgr.GetScheme()})
 	if err := setup(m); err != nil {
 		return nil, err
 	}
@@ -110,6 +120,8 @@ type Managed struct {
 	// Namespace is where its agent runs probes.
 	Namespace string
 	Plane     *Plane
+	// Target answers what comes through the tunnel. Default: the API server of Plane.
+	Target http.Handler
 }
 
 // Tunnel is a running tunnel agent.
@@ -121,9 +133,12 @@ type Tunnel struct {
 
 // Connect opens a tunnel to the hub at url and keeps it open until Close.
 func (c *Managed) Connect(ctx context.Context, url string) (*Tunnel, error) {
-	target, err := agent.APIServer(c.Plane.Config, logr.Discard())
-	if err != nil {
-		return nil, err
+	target := c.Target
+	if target == nil {
+		var err error
+		if target, err = agent.APIServer(c.Plane.Config, logr.Discard()); err != nil {
+			return nil, err
+		}
 	}
 	a, err := agent.New(agent.Options{
 		HubURL: url, Cluster: c.Name, UID: c.UID, Version: "test", Target: target, Log: logr.Discard(),

@@ -366,7 +366,7 @@ var _ = Describe("a Cluster", func() {
 		before, err := get(ctx, c.Name)
 		Expect(err).NotTo(HaveOccurred())
 
-		restarted := startMaster()
+		restarted := startMaster(ctx)
 		DeferCleanup(func(ctx SpecContext) { Expect(restarted.Stop(ctx)).To(Succeed()) })
 		// The other master still writes: what counts is that the new one does not undo it without tunnel and heartbeat.
 		Consistently(func() ([]metav1.Condition, error) {

@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 	"github.com/kubeprober/kubeprober/master/internal/failure"
@@ -55,12 +56,13 @@ type Reconciler struct {
 	Release func(cluster string)
 	// ProbeNamespace holds the Probes and ProbeRuns of the master.
 	ProbeNamespace string
-	// Concurrency is how many Clusters are reconciled at once. Default 32.
+	// Concurrency is how many managed clusters are waited for at once. Default 32.
 	Concurrency int
 	// ReconnectGrace defaults to DefaultReconnectGrace.
 	ReconnectGrace time.Duration
 
 	started time.Time
+	slots   *slots
 	mu      sync.Mutex
 	synced  map[string]keys
 	// failures keeps the texts of ProbesSynced steady.
@@ -80,6 +82,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	r.started = time.Now()
 	r.synced = map[string]keys{}
+	r.slots = newSlots(r.Concurrency)
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("cluster").
 		For(&kubeproberv1.Cluster{}).
@@ -88,11 +91,21 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&kubeproberv1.ProbeRun{}, handler.EnqueueRequestsFromMapFunc(clusterOfRun)).
 		WatchesRawSource(r.Beats.ClusterSource()).
 		WatchesRawSource(r.Fleet.Source(func(_ context.Context, cluster string) []reconcile.Request { return requestFor(cluster) })).
+		WatchesRawSource(r.slotSource()).
 		WithOptions(controller.Options{
-			MaxConcurrentReconciles: r.Concurrency,
+			// Some are left when all slots are taken: they write what heartbeats tell.
+			MaxConcurrentReconciles: r.Concurrency + max(1, r.Concurrency/4),
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, maxBackoff),
 		}).
 		Complete(r)
+}
+
+// slotSource wakes a Cluster when there is a slot for it.
+func (r *Reconciler) slotSource() source.Source {
+	return source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		r.slots.onFree(func(cluster string) { queue.Add(requestFor(cluster)[0]) })
+		return nil
+	})
 }
 
 func requestFor(cluster string) []reconcile.Request {
@@ -146,6 +159,9 @@ func (s *scope) wakeAt(t time.Time) {
 
 // Reconcile brings one Cluster's status up to date and its managed cluster in line with its labels.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	if r.slots.isOffered(request.Name) {
+		defer r.slots.decline(request.Name)
+	}
 	cluster := &kubeproberv1.Cluster{}
 	if err := r.Client.Get(ctx, request.NamespacedName, cluster); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -168,7 +184,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err := r.reconcileOnceProbeList(ctx, s); err != nil {
 		return reconcile.Result{}, err
 	}
-	if r.needsSync(ctx, s) {
+	if s.hasNews() && r.needsSync(ctx, s) {
 		// Results must not wait for a managed cluster that is slow to take its probes.
 		if err := r.patchStatus(ctx, s); err != nil {
 			return reconcile.Result{}, err

@@ -27,7 +27,14 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, cluster *kubeproberv1.
 	}
 	log := ctrl.LoggerFrom(ctx)
 	left := time.Until(cluster.DeletionTimestamp.Add(cleanupPatience))
-	switch err := r.cleanUp(ctx, cluster); {
+	if !r.slots.take(cluster.Name) {
+		// The slots wake us when one is free.
+		return reconcile.Result{}, nil
+	}
+	err := r.cleanUp(ctx, cluster)
+	r.slots.give()
+	retry, silent := fleet.RetryTime(err)
+	switch {
 	case err == nil:
 		log.Info("Cleaned up in the managed cluster")
 	case left <= 0:
@@ -36,6 +43,8 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, cluster *kubeproberv1.
 	case errors.Is(err, fleet.ErrNotConnected):
 		// The source of the fleet wakes us when the tunnel is up before that.
 		return reconcile.Result{RequeueAfter: left}, nil
+	case silent:
+		return reconcile.Result{RequeueAfter: max(time.Millisecond, min(left, time.Until(retry)))}, nil
 	default:
 		return reconcile.Result{}, err
 	}

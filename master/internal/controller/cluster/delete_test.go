@@ -53,7 +53,7 @@ func TestDeletedClusterThatCannotBeReached(t *testing.T) {
 			}
 			c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(cluster).Build()
 			recorder := events.NewFakeRecorder(1)
-			r := &Reconciler{Client: c, Fleet: fleet.New(noTunnels{}, scheme), Beats: heartbeat.NewStore(), Events: recorder, synced: map[string]keys{}}
+			r := &Reconciler{Client: c, Fleet: fleet.New(fleet.Options{Tunnels: noTunnels{}, Scheme: scheme}), Beats: heartbeat.NewStore(), Events: recorder, synced: map[string]keys{}, slots: newSlots(1)}
 			key := client.ObjectKeyFromObject(cluster)
 			result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: key})
 			if err != nil {

@@ -155,6 +155,9 @@ func (r *Reconciler) patchStatus(ctx context.Context, s *scope) error {
 	return nil
 }
 
+// hasNews tells whether the agent or the tunnel told something that the Cluster does not show yet.
+func (s *scope) hasNews() bool { return !equality.Semantic.DeepEqual(s.cluster.Status, s.status) }
+
 func (s *scope) setCondition(kind string, status metav1.ConditionStatus, reason, message string) {
 	meta.SetStatusCondition(&s.status.Conditions, metav1.Condition{
 		Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: s.cluster.Generation,

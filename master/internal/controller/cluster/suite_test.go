@@ -44,19 +44,19 @@ func TestClusterController(t *testing.T) {
 	RunSpecs(t, "cluster controller")
 }
 
-var _ = BeforeSuite(func() {
+var _ = BeforeSuite(func(ctx SpecContext) {
 	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter)))
 	var err error
 	plane, err = testenv.StartPlane(nil)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(plane.Stop()).To(Succeed()) })
-	master = startMaster()
+	master = startMaster(ctx)
 	DeferCleanup(func(ctx SpecContext) { Expect(master.Stop(ctx)).To(Succeed()) })
 })
 
-func startMaster() *testenv.Master {
+func startMaster(ctx context.Context) *testenv.Master {
 	GinkgoHelper()
-	m, err := testenv.StartMaster(context.WithoutCancel(context.TODO()), plane, func(m *testenv.Master) error {
+	m, err := testenv.StartMaster(context.WithoutCancel(ctx), plane, func(m *testenv.Master) error {
 		err := (&cluster.Reconciler{
 			Client: m.Manager.GetClient(), Fleet: m.Fleet, Beats: m.Beats, Events: m.Events, ProbeNamespace: probeNamespace,
 		}).SetupWithManager(m.Manager)
@@ -112,8 +112,12 @@ func get(ctx context.Context, name string) (*kubeproberv1.Cluster, error) {
 
 // condition reads a condition of a Cluster as "Status Reason".
 func condition(ctx context.Context, name, kind string) (string, error) {
-	c, err := get(ctx, name)
-	if err != nil {
+	return conditionOf(ctx, plane, name, kind)
+}
+
+func conditionOf(ctx context.Context, plane *testenv.Plane, name, kind string) (string, error) {
+	c := &kubeproberv1.Cluster{}
+	if err := plane.Client.Get(ctx, types.NamespacedName{Name: name}, c); err != nil {
 		return "", err
 	}
 	found := meta.FindStatusCondition(c.Status.Conditions, kind)
@@ -121,6 +125,12 @@ func condition(ctx context.Context, name, kind string) (string, error) {
 		return "", nil
 	}
 	return string(found.Status) + " " + found.Reason, nil
+}
+
+func labelled(name, probe string) *kubeproberv1.Cluster {
+	c := &kubeproberv1.Cluster{}
+	c.Name, c.Labels = name, map[string]string{kubeproberv1.AttachLabel(probe): kubeproberv1.AttachLabelValue}
+	return c
 }
 
 func attach(ctx context.Context, c *testenv.Managed, probe, value string) {

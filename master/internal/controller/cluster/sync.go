@@ -103,7 +103,12 @@ func (r *Reconciler) reconcileProbes(ctx context.Context, s *scope) error {
 		r.setSynced(s, w, nil)
 		return nil
 	}
+	if !r.slots.take(s.cluster.Name) {
+		// The slots wake us when one is free.
+		return nil
+	}
 	result, err := r.syncProbes(ctx, s, w)
+	r.slots.give()
 	if errors.Is(err, fleet.ErrNotConnected) {
 		s.setCondition(kubeproberv1.ClusterProbesSyncedCondition, metav1.ConditionUnknown, kubeproberv1.ClusterDisconnectedReason,
 			"Waiting for the tunnel")
@@ -115,6 +120,10 @@ func (r *Reconciler) reconcileProbes(ctx context.Context, s *scope) error {
 			kubeproberv1.ClusterSyncFailedReason, err.Error(), s.now)
 		s.setCondition(kubeproberv1.ClusterProbesSyncedCondition, metav1.ConditionFalse, kubeproberv1.ClusterSyncFailedReason, text)
 		r.tellSynced(s)
+		if at, ok := fleet.RetryTime(err); ok {
+			s.wakeAt(at)
+			return nil
+		}
 		return err
 	}
 	if len(result.conflicts) > 0 {
@@ -179,14 +188,14 @@ func (r *Reconciler) syncProbes(ctx context.Context, s *scope, w wanted) (outcom
 		return outcome{held: s.status.AttachedProbes}, err
 	}
 	result, err := m.writeProbes(ctx, w.probes, there)
-	if isTimeout(err) || r.keysOf(s.cluster.Name).extra == w.extraKey {
+	if fleet.TimedOut(err) || r.keysOf(s.cluster.Name).extra == w.extraKey {
 		return result, err
 	}
 	taken, extraErr := m.applyExtraConfig(ctx, s.cluster.Spec.ExtraInfo)
 	if taken {
 		result.conflicts = append(result.conflicts, "ConfigMap "+kubeproberv1.ExtraConfigName)
 	}
-	if isTimeout(extraErr) {
+	if fleet.TimedOut(extraErr) {
 		return result, errors.Join(err, extraErr)
 	}
 	return result, errors.Join(err, extraErr, r.removeOrphans(ctx, m))
@@ -215,7 +224,7 @@ func (m managed) writeProbes(ctx context.Context, probes []*kubeproberv1.Probe, 
 			held[probe.Name] = true
 			continue
 		}
-		if errs = append(errs, err); isTimeout(err) {
+		if errs = append(errs, err); fleet.TimedOut(err) {
 			return newOutcome(held, conflicts), errors.Join(errs...)
 		}
 	}
@@ -226,7 +235,7 @@ func (m managed) writeProbes(ctx context.Context, probes []*kubeproberv1.Probe, 
 			delete(held, name)
 			continue
 		}
-		if errs = append(errs, err); isTimeout(err) {
+		if errs = append(errs, err); fleet.TimedOut(err) {
 			break
 		}
 	}
@@ -237,8 +246,6 @@ func newOutcome(held map[string]bool, conflicts []string) outcome {
 	names := slices.Sorted(maps.Keys(held))
 	return outcome{held: names[:min(len(names), maxAttached)], conflicts: conflicts}
 }
-
-func isTimeout(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
 
 // removeOrphans deletes the copies of ProbeRuns that are gone on the master: their deletion may have met a cluster that
 // was away for too long.

@@ -157,10 +157,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	s := &scope{run: run, cluster: cluster, status: *run.Status.DeepCopy(), now: time.Now()}
 	advanceErr := r.advance(ctx, s)
 	left := r.expire(ctx, s)
+	if at, ok := fleet.RetryTime(advanceErr); ok && !s.status.Phase.Finished() {
+		// Waiting is not an error.
+		left, advanceErr = untilRetry(at, left), nil
+	}
 	if err := errors.Join(r.patchStatus(ctx, s), advanceErr); err != nil {
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: left}, nil
+}
+
+// untilRetry is how long to wait for the next attempt at a cluster that does not answer, at most until left.
+func untilRetry(at time.Time, left time.Duration) time.Duration {
+	return max(time.Millisecond, min(left, time.Until(at)))
 }
 
 func (r *Reconciler) clusterOf(ctx context.Context, run *kubeproberv1.ProbeRun) (*kubeproberv1.Cluster, error) {

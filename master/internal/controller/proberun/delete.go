@@ -73,6 +73,9 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, run *kubeproberv1.Prob
 			// The source of the fleet wakes us when the tunnel is up before that.
 			return reconcile.Result{RequeueAfter: left}, nil
 		}
+		if at, ok := fleet.RetryTime(err); ok {
+			return reconcile.Result{RequeueAfter: untilRetry(at, left)}, nil
+		}
 		return reconcile.Result{}, err
 	}
 	patched := run.DeepCopy()

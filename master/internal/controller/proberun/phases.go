@@ -56,6 +56,10 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 	case apierrors.IsNotFound(err):
 		return r.handOver(ctx, s, c)
 	default:
+		if !accepted {
+			s.wait(kubeproberv1.ProbeRunDisconnectedReason, r.failures.Steady(s.run.Name, s.status.Conditions, kubeproberv1.ProbeRunAcceptedCondition,
+				kubeproberv1.ProbeRunDisconnectedReason, "The cluster does not answer: "+err.Error(), s.now))
+		}
 		return fmt.Errorf("reading ProbeRun %s of cluster %s: %w", s.run.Name, s.cluster.Name, err)
 	}
 }

@@ -43,13 +43,13 @@ func TestProbeRunController(t *testing.T) {
 	RunSpecs(t, "proberun controller")
 }
 
-var _ = BeforeSuite(func() {
+var _ = BeforeSuite(func(ctx SpecContext) {
 	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter)))
 	var err error
 	plane, err = testenv.StartPlane(nil)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(plane.Stop()).To(Succeed()) })
-	master, err = testenv.StartMaster(context.WithoutCancel(context.TODO()), plane, func(m *testenv.Master) error {
+	master, err = testenv.StartMaster(context.WithoutCancel(ctx), plane, func(m *testenv.Master) error {
 		err := (&cluster.Reconciler{
 			Client: m.Manager.GetClient(), Fleet: m.Fleet, Beats: m.Beats, Events: m.Events, ProbeNamespace: testenv.ProbeNamespace,
 		}).SetupWithManager(m.Manager)
