@@ -31,9 +31,12 @@ esac
 # without_shared FILE prints the manifest without what the master and the agent have in common.
 without_shared() {
 	awk '
-		function flush() { if (!shared) printf "%s", document; document = ""; shared = 0 }
+		function flush() { if (!shared && !(namespace && common)) printf "%s", document; document = ""; shared = namespace = common = 0 }
 		/^---/ { flush() }
-		/^kind: *(Namespace|CustomResourceDefinition)[^A-Za-z]*$/ { shared = 1 }
+		/^kind: *CustomResourceDefinition[^A-Za-z]*$/ { shared = 1 }
+		# Of the namespaces, that of the elevated probes is the agent'"'"'s alone.
+		/^kind: *Namespace[^A-Za-z]*$/ { namespace = 1 }
+		/^  name: *"?kubeprober"? *$/ { common = 1 }
 		{ document = document $0 "\n" }
 		END { flush() }' "$1"
 }

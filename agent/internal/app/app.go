@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -31,9 +32,11 @@ import (
 	"github.com/kubeprober/kubeprober/agent/internal/controller/probe"
 	"github.com/kubeprober/kubeprober/agent/internal/controller/proberun"
 	"github.com/kubeprober/kubeprober/agent/internal/heartbeat"
+	"github.com/kubeprober/kubeprober/agent/internal/metrics"
 	"github.com/kubeprober/kubeprober/agent/internal/metricsauth"
 	"github.com/kubeprober/kubeprober/agent/internal/receiver"
 	"github.com/kubeprober/kubeprober/agent/internal/record"
+	"github.com/kubeprober/kubeprober/agent/internal/run"
 	"github.com/kubeprober/kubeprober/agent/internal/runner"
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
@@ -60,15 +63,23 @@ type agent struct {
 	clusterUID string
 	authority  *capability.Authority
 	receiver   *receiver.Receiver
+	metrics    *metrics.Metrics
+	clock      clock.PassiveClock
 }
+
+// shutdownTimeout is how long what is under way may take when the agent is told to stop; less than the kubelet waits.
+const shutdownTimeout = 20 * time.Second
 
 // Run runs the agent against an API server until the context ends.
 func Run(ctx context.Context, options *Options, config *rest.Config, version string, log logr.Logger) error {
 	for _, warning := range options.Warnings {
 		log.Info("Configuration has something that the agent does not know", "warning", warning)
 	}
-	a := &agent{options: options, version: version, config: config, log: log}
-	for _, phase := range []func(context.Context) error{a.makeManager, a.learn, a.addRunner, a.addHeartbeat, a.addHealth} {
+	a := &agent{options: options, version: version, config: config, log: log, clock: options.Clock}
+	if a.clock == nil {
+		a.clock = clock.RealClock{}
+	}
+	for _, phase := range []func(context.Context) error{a.makeManager, a.learn, a.addMetrics, a.addRunner, a.addHeartbeat, a.addHealth} {
 		if err := phase(ctx); err != nil {
 			return err
 		}
@@ -88,7 +99,7 @@ func (a *agent) makeManager(context.Context) error {
 	a.mgr, err = ctrl.NewManager(a.config, ctrl.Options{
 		Scheme: scheme,
 		Logger: a.log,
-		Cache:  cacheOptions(a.options.Namespace),
+		Cache:  cacheOptions(a.options.Namespace, a.options.jobNamespaces()),
 		Metrics: metricsserver.Options{
 			BindAddress: a.options.MetricsAddr, SecureServing: true, FilterProvider: metricsauth.NewFilter,
 		},
@@ -97,6 +108,7 @@ func (a *agent) makeManager(context.Context) error {
 		LeaderElectionID:              leaderElectionID,
 		LeaderElectionNamespace:       a.options.Namespace,
 		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       ptr.To(shutdownTimeout),
 		// One process may hold several agents, one after the other, as the tests do.
 		Controller: managerconfig.Controller{SkipNameValidation: ptr.To(true)},
 	})
@@ -118,6 +130,9 @@ func (a *agent) learn(ctx context.Context) error {
 		return fmt.Errorf("reading the identity of the cluster from namespace kube-system: %w", err)
 	}
 	a.clusterUID = string(system.UID)
+	if err := checkNamespaces(ctx, direct, a.options.jobNamespaces()); err != nil {
+		return err
+	}
 	key, err := capability.LoadKey(ctx, direct, a.options.Namespace)
 	if err != nil {
 		return err
@@ -139,22 +154,24 @@ func (a *agent) addRunner(ctx context.Context) error {
 	if err := runner.SetupIndexes(ctx, a.mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	now := a.options.Clock
-	if now == nil {
-		now = clock.RealClock{}
+	judge, err := run.NewJudge()
+	if err != nil {
+		return err
 	}
 	runs := &runner.Runner{
 		Client: a.mgr.GetClient(), Live: a.mgr.GetAPIReader(), Logs: runner.PodLogs(clientset), Authority: a.authority,
-		ReportURL: reportURL, Grace: a.options.Grace, Clock: now,
+		ReportURL: reportURL, Grace: a.options.Grace, Clock: a.clock,
+		Elevation: runner.Elevation{Probes: a.options.ElevatedProbes, Namespace: a.options.elevated(), Judge: judge},
 	}
 	store := record.NewStore(a.mgr.GetClient(), a.mgr.GetAPIReader())
 	probes := &probe.Reconciler{
-		Client: a.mgr.GetClient(), Runner: runs, Store: store, Recorder: a.mgr.GetEventRecorder("probe-agent"), Clock: now,
-		NewQueue: a.options.NewQueue, ClusterUID: a.clusterUID,
+		Client: a.mgr.GetClient(), Runner: runs, Store: store, Recorder: a.mgr.GetEventRecorder("probe-agent"), Metrics: a.metrics,
+		Clock: a.clock, NewQueue: a.options.NewQueue, ClusterUID: a.clusterUID,
 	}
-	probeRuns := &proberun.Reconciler{Client: a.mgr.GetClient(), Runner: runs, Store: store, Clock: now, NewQueue: a.options.NewQueue}
-	a.receiver = receiver.New(a.options.ReportAddr, a.authority, store, now, a.log.WithName("receiver"))
-	return errors.Join(probes.SetupWithManager(a.mgr), probeRuns.SetupWithManager(a.mgr), a.mgr.Add(a.receiver))
+	probeRuns := &proberun.Reconciler{Client: a.mgr.GetClient(), Runner: runs, Store: store, Clock: a.clock, NewQueue: a.options.NewQueue}
+	a.receiver = receiver.New(a.options.ReportAddr, a.authority, store, a.clock, a.log.WithName("receiver"))
+	a.receiver.Instrument = a.metrics.CountReports
+	return errors.Join(probes.SetupWithManager(a.mgr), probeRuns.SetupWithManager(a.mgr), a.addOrphans(runs), a.mgr.Add(a.receiver))
 }
 
 // addHeartbeat adds what tells the master, when there is one.

@@ -13,26 +13,40 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubeprober/kubeprober/agent/internal/heartbeat"
+	"github.com/kubeprober/kubeprober/agent/internal/run"
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
 
-// cacheOptions keep the cache to what the agent reads: one namespace, the Jobs and pods of runs, and of these and of nodes only
-// the fields that are looked at.
-func cacheOptions(namespace string) cache.Options {
-	ofRuns := labels.NewSelector()
-	// The key is a constant, and Exists takes no values: there is nothing to be wrong.
-	if labelled, err := labels.NewRequirement(kubeproberv1.ProbeLabel, selection.Exists, nil); err == nil {
-		ofRuns = ofRuns.Add(*labelled)
+// cacheOptions keep the cache to what the agent reads: one namespace, the Jobs and pods of runs there and where else they run, and
+// of these and of nodes only the fields that are looked at.
+func cacheOptions(namespace string, jobNamespaces []string) cache.Options {
+	runs := map[string]cache.Config{}
+	for _, place := range jobNamespaces {
+		config := cache.Config{LabelSelector: labelled(kubeproberv1.ProbeLabel, selection.Exists)}
+		if place != namespace {
+			// Several agents may share it.
+			config.LabelSelector = labelled(run.OwnerNamespaceLabel, selection.Equals, namespace)
+		}
+		runs[place] = config
 	}
 	return cache.Options{
 		DefaultNamespaces: map[string]cache.Config{namespace: {}},
 		DefaultTransform:  cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}:            {Label: ofRuns, Transform: trimPod},
-			&batchv1.Job{}:           {Label: ofRuns, Transform: trimJob},
+			&corev1.Pod{}:            {Namespaces: runs, Transform: trimPod},
+			&batchv1.Job{}:           {Namespaces: runs, Transform: trimJob},
 			heartbeat.NodeMetadata(): {Transform: trimNode},
 		},
 	}
+}
+
+func labelled(key string, operator selection.Operator, values ...string) labels.Selector {
+	requirement, err := labels.NewRequirement(key, operator, values)
+	if err != nil {
+		// Keys are constants and namespaces are labels. Were they not, nothing would be selected.
+		return labels.Nothing()
+	}
+	return labels.NewSelector().Add(*requirement)
 }
 
 // trimPod drops the spec but for the node. It also holds the capability of the run.

@@ -27,6 +27,7 @@ const (
 	defaultConfig     = "/etc/kubeprober/probe-conf.yaml"
 	defaultSecretFile = "/etc/kubeprober/secret/secret_key"
 	defaultNamespace  = "kubeprober"
+	defaultElevated   = "kubeprober-elevated"
 	serviceName       = "probeagent"
 	reportPort        = 8082
 )
@@ -55,6 +56,10 @@ type Options struct {
 	Development bool
 	// ExtraStatus is shown beside the cluster on the master.
 	ExtraStatus map[string]string
+	// ElevatedProbes says what becomes of probes that need more than Pod Security restricted; empty for ElevateInNamespace.
+	ElevatedProbes runner.ElevatedProbes
+	// ElevatedNamespace is where they run; empty for kubeprober-elevated.
+	ElevatedNamespace string
 	// Grace is how long a pod may stay in a state that seldom heals.
 	Grace time.Duration
 	// Warnings are to be logged once there is a log.
@@ -81,6 +86,8 @@ func ParseOptions(args []string, getenv func(string) string) (*Options, error) {
 	set.StringVar(&o.ReportAddr, "report-bind-address", fmt.Sprintf(":%d", reportPort), "Address on which reports are received.")
 	set.StringVar(&o.MetricsAddr, "metrics-bind-address", ":8443", "Address of the metrics endpoint, which asks the API server who may read it; 0 turns it off.")
 	set.StringVar(&o.HealthAddr, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
+	set.StringVar((*string)(&o.ElevatedProbes), "elevated-probes", string(runner.ElevateInNamespace), "What becomes of probes whose pods need more than Pod Security restricted: "+string(runner.ElevateInNamespace)+" runs them in the namespace of --elevated-namespace, "+string(runner.ElevateRefuse)+" runs none of them.")
+	set.StringVar(&o.ElevatedNamespace, "elevated-namespace", defaultElevated, "Namespace in which probes run that need more than Pod Security restricted.")
 	set.DurationVar(&o.Grace, "stuck-grace-period", runner.DefaultGrace, "How long a pod may stay in a state that seldom heals, such as ImagePullBackOff, before its run is given up.")
 	set.BoolVar(&o.LeaderElect, "leader-elect", true, "Let one of several replicas schedule probes and send heartbeats.")
 	set.StringVar(&o.LogLevel, "log-level", "", "error, info, debug, or a number from 0 to 10. By default debug_level of the file, else info.")
@@ -151,6 +158,12 @@ func (o *Options) check(file *fileConfig) error {
 	if problems := validation.IsDNS1123Label(o.Namespace); len(problems) > 0 {
 		return fmt.Errorf("checking --probe-namespace %q: %s", o.Namespace, strings.Join(problems, "; "))
 	}
+	if o.ElevatedProbes != runner.ElevateInNamespace && o.ElevatedProbes != runner.ElevateRefuse {
+		return fmt.Errorf("checking --elevated-probes %q: it must be %s or %s", o.ElevatedProbes, runner.ElevateInNamespace, runner.ElevateRefuse)
+	}
+	if problems := validation.IsDNS1123Label(o.ElevatedNamespace); len(problems) > 0 {
+		return fmt.Errorf("checking --elevated-namespace %q: %s", o.ElevatedNamespace, strings.Join(problems, "; "))
+	}
 	if o.Grace <= 0 {
 		return fmt.Errorf("checking --stuck-grace-period %s: it must be more than 0", o.Grace)
 	}
@@ -180,6 +193,16 @@ func (o *Options) check(file *fileConfig) error {
 	}
 	return nil
 }
+
+// jobNamespaces are those in which the agent runs probes.
+func (o *Options) jobNamespaces() []string {
+	if o.ElevatedProbes == runner.ElevateRefuse || o.elevated() == o.Namespace {
+		return []string{o.Namespace}
+	}
+	return []string{o.Namespace, o.elevated()}
+}
+
+func (o *Options) elevated() string { return first(o.ElevatedNamespace, defaultElevated) }
 
 func first(values ...string) string {
 	for _, v := range values {

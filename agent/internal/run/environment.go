@@ -4,10 +4,13 @@
 package run
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/utils/ptr"
 
 	"github.com/kubeprober/kubeprober/apis/report"
@@ -38,9 +41,29 @@ func environment(r *Run, reportURL string) []corev1.EnvVar {
 	return env
 }
 
-// provide gives a container the environment. What the container sets itself wins, by env and by envFrom.
-func provide(c *corev1.Container, given []corev1.EnvVar) {
-	env := make([]corev1.EnvVar, 0, len(given)+len(c.Env))
+// extraConfig is the ConfigMap extra-config as plain variables, for pods in a namespace that does not have it.
+func extraConfig(values map[string]string) []corev1.EnvVar {
+	env := make([]corev1.EnvVar, 0, len(values))
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		// What is no name of a variable, the kubelet leaves out as well.
+		if len(validation.IsEnvVarName(name)) > 0 {
+			continue
+		}
+		// In a plain variable $(NAME) would stand for another one, in a ConfigMap it stands for itself.
+		env = append(env, corev1.EnvVar{Name: name, Value: strings.ReplaceAll(values[name], "$", "$$")})
+	}
+	return env
+}
+
+// provide gives a container the environment. What the container sets itself wins, by env and by envFrom; extra is of the lowest
+// precedence.
+func provide(c *corev1.Container, given, extra []corev1.EnvVar) {
+	env := make([]corev1.EnvVar, 0, len(extra)+len(given)+len(c.Env))
+	for _, v := range extra {
+		if indexOf(given, v.Name) < 0 && indexOf(c.Env, v.Name) < 0 {
+			env = append(env, v)
+		}
+	}
 	for _, v := range given {
 		if indexOf(c.Env, v.Name) < 0 {
 			env = append(env, v)

@@ -4,6 +4,7 @@
 package run
 
 import (
+	"maps"
 	"strconv"
 	"time"
 
@@ -26,12 +27,14 @@ const (
 // BuildJob makes the Job of a run, or its Job for one node. reportURL is the capability of this Job.
 func BuildJob(r *Run, node, reportURL string, now time.Time) *batchv1.Job {
 	labels := map[string]string{kubeproberv1.ProbeLabel: r.Probe, kubeproberv1.RunIDLabel: r.ID}
+	maps.Copy(labels, ownerLabels(r))
 	if r.ProbeRun != "" {
 		labels[kubeproberv1.ProbeRunLabel] = LabelValue(r.ProbeRun)
 	}
 	annotations := map[string]string{
-		DueAnnotation:      r.Due.UTC().Format(time.RFC3339),
-		DeadlineAnnotation: r.Deadline.UTC().Format(time.RFC3339),
+		DueAnnotation:       r.Due.UTC().Format(time.RFC3339),
+		DeadlineAnnotation:  r.Deadline.UTC().Format(time.RFC3339),
+		OwnerNameAnnotation: r.Owner.Name,
 	}
 	if r.Generation != 0 {
 		annotations[GenerationAnnotation] = strconv.FormatInt(r.Generation, 10)
@@ -43,9 +46,9 @@ func BuildJob(r *Run, node, reportURL string, now time.Time) *batchv1.Job {
 	active := max(int64((r.Deadline.Sub(now)+backstop)/time.Second), 1)
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: r.Namespace, Name: JobName(r.ID, node),
+			Namespace: r.jobNamespace(), Name: JobName(r.ID, node),
 			Labels: labels, Annotations: annotations,
-			OwnerReferences: []metav1.OwnerReference{r.Owner},
+			OwnerReferences: ownerReferences(r),
 		},
 		Spec: batchv1.JobSpec{
 			BackoffLimit:          ptr.To[int32](0),
@@ -70,12 +73,12 @@ func podSpec(r *Run, node, reportURL string) corev1.PodSpec {
 		pinToNode(&spec, node)
 	}
 	restrict(&spec)
-	given := environment(r, reportURL)
+	given, extra := environment(r, reportURL), extraConfig(r.ExtraConfig)
 	for i := range spec.InitContainers {
-		provide(&spec.InitContainers[i], given)
+		provide(&spec.InitContainers[i], given, extra)
 	}
 	for i := range spec.Containers {
-		provide(&spec.Containers[i], given)
+		provide(&spec.Containers[i], given, extra)
 	}
 	return spec
 }

@@ -6,6 +6,7 @@
 package run
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
@@ -32,13 +33,17 @@ const (
 type Run struct {
 	// ID is in the label of every Job and pod of the run.
 	ID string
-	// Namespace of the Probe, the Jobs and the results.
+	// Namespace of the Probe and the results.
 	Namespace string
+	// JobNamespace is where the Jobs and pods are; empty for Namespace.
+	JobNamespace string
+	// ExtraConfig holds the values of the ConfigMap extra-config when the pods are in another namespace than it.
+	ExtraConfig map[string]string
 	// Probe is the name of the probe.
 	Probe string
 	// ProbeRun is the one-time diagnosis that the run belongs to; empty for a scheduled run.
 	ProbeRun string
-	// Owner of the Jobs: the Probe, or the ProbeRun.
+	// Owner of the Jobs: the Probe, or the ProbeRun. It is in Namespace.
 	Owner metav1.OwnerReference
 	// Spec of the probe.
 	Spec *kubeproberv1.ProbeSpec
@@ -49,6 +54,8 @@ type Run struct {
 	// Deadline is when the run is stopped.
 	Deadline time.Time
 }
+
+func (r *Run) jobNamespace() string { return cmp.Or(r.JobNamespace, r.Namespace) }
 
 const (
 	// maxNameLength leaves room for what a pod adds to the name of its Job within the 63 characters of a host name.

@@ -15,30 +15,45 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/kubeprober/kubeprober/agent/internal/run"
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
 
-// ownerIndex finds Jobs and pods by the UID of the object that controls them.
-const ownerIndex = "controllerUID"
+const (
+	// ownerIndex finds Jobs by the UID of their Probe or ProbeRun, which may be in another namespace.
+	ownerIndex = "ownerUID"
+	// jobIndex finds pods by the UID of their Job.
+	jobIndex = "jobUID"
+)
 
 // SetupIndexes adds to a cache the indexes that a Runner reads.
 func SetupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
-	byOwner := func(o client.Object) []string {
-		owner := metav1.GetControllerOfNoCopy(o)
-		if owner == nil {
+	byOwner := func(job client.Object) []string { return orNone(run.OwnerOf(job).UID) }
+	if err := indexer.IndexField(ctx, &batchv1.Job{}, ownerIndex, byOwner); err != nil {
+		return fmt.Errorf("indexing Jobs by owner: %w", err)
+	}
+	byJob := func(pod client.Object) []string {
+		job := metav1.GetControllerOfNoCopy(pod)
+		if job == nil {
 			return nil
 		}
-		return []string{string(owner.UID)}
+		return orNone(job.UID)
 	}
-	for _, kind := range []client.Object{&batchv1.Job{}, &corev1.Pod{}} {
-		if err := indexer.IndexField(ctx, kind, ownerIndex, byOwner); err != nil {
-			return fmt.Errorf("indexing %T by owner: %w", kind, err)
-		}
+	if err := indexer.IndexField(ctx, &corev1.Pod{}, jobIndex, byJob); err != nil {
+		return fmt.Errorf("indexing pods by Job: %w", err)
 	}
 	return nil
+}
+
+func orNone(uid types.UID) []string {
+	if uid == "" {
+		return nil
+	}
+	return []string{string(uid)}
 }
 
 // Group is the Jobs of one run.
@@ -97,20 +112,27 @@ func (g Group) Finished() (finished, succeeded bool) {
 	return true, succeeded
 }
 
-// Runs lists the runs of an owner that have Jobs, the oldest first.
-func (r *Runner) Runs(ctx context.Context, namespace string, owner types.UID) ([]Group, error) {
+// Runs lists the runs of an owner that have Jobs, wherever these are, the oldest first.
+func (r *Runner) Runs(ctx context.Context, owner types.UID) ([]Group, error) {
+	jobs, err := r.jobsOf(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	return groupJobs(jobs), nil
+}
+
+func (r *Runner) jobsOf(ctx context.Context, owner types.UID) ([]batchv1.Job, error) {
 	jobs := &batchv1.JobList{}
-	if err := r.Client.List(ctx, jobs, client.InNamespace(namespace), client.MatchingFields{ownerIndex: string(owner)}); err != nil {
+	if err := r.Client.List(ctx, jobs, client.MatchingFields{ownerIndex: string(owner)}); err != nil {
 		return nil, fmt.Errorf("listing Jobs: %w", err)
 	}
-	return groupJobs(jobs.Items), nil
+	return jobs.Items, nil
 }
 
 // OnceRuns lists the runs of a probe that one-time diagnoses made, the oldest first.
-func (r *Runner) OnceRuns(ctx context.Context, namespace, probe string) ([]Group, error) {
+func (r *Runner) OnceRuns(ctx context.Context, probe string) ([]Group, error) {
 	jobs := &batchv1.JobList{}
-	err := r.Client.List(ctx, jobs, client.InNamespace(namespace),
-		client.MatchingLabels{kubeproberv1.ProbeLabel: probe}, client.HasLabels{kubeproberv1.ProbeRunLabel})
+	err := r.Client.List(ctx, jobs, client.MatchingLabels{kubeproberv1.ProbeLabel: probe}, client.HasLabels{kubeproberv1.ProbeRunLabel})
 	if err != nil {
 		return nil, fmt.Errorf("listing Jobs of probe %s: %w", probe, err)
 	}
@@ -136,18 +158,23 @@ func groupJobs(jobs []batchv1.Job) []Group {
 
 // Exists asks the API server itself whether a run has Jobs: the cache may not have them yet.
 func (r *Runner) Exists(ctx context.Context, namespace, runID string) (bool, error) {
-	jobs := &batchv1.JobList{}
-	err := r.Live.List(ctx, jobs, client.InNamespace(namespace), client.MatchingLabels{kubeproberv1.RunIDLabel: runID}, client.Limit(1))
-	if err != nil {
-		return false, fmt.Errorf("listing Jobs of run %s: %w", runID, err)
+	for _, place := range r.Elevation.namespaces(namespace) {
+		jobs := &batchv1.JobList{}
+		err := r.Live.List(ctx, jobs, client.InNamespace(place), client.MatchingLabels{kubeproberv1.RunIDLabel: runID}, client.Limit(1))
+		if err != nil {
+			return false, fmt.Errorf("listing Jobs of run %s in namespace %s: %w", runID, place, err)
+		}
+		if len(jobs.Items) > 0 {
+			return true, nil
+		}
 	}
-	return len(jobs.Items) > 0, nil
+	return false, nil
 }
 
 // newestPod is the newest pod of a Job; nil when there is none.
 func (r *Runner) newestPod(ctx context.Context, job *batchv1.Job) (*corev1.Pod, error) {
 	pods := &corev1.PodList{}
-	if err := r.Client.List(ctx, pods, client.InNamespace(job.Namespace), client.MatchingFields{ownerIndex: string(job.UID)}); err != nil {
+	if err := r.Client.List(ctx, pods, client.InNamespace(job.Namespace), client.MatchingFields{jobIndex: string(job.UID)}); err != nil {
 		return nil, fmt.Errorf("listing pods of Job %s/%s: %w", job.Namespace, job.Name, err)
 	}
 	if len(pods.Items) == 0 {
@@ -157,8 +184,20 @@ func (r *Runner) newestPod(ctx context.Context, job *batchv1.Job) (*corev1.Pod, 
 	return &newest, nil
 }
 
-// OwnerOfPod maps a pod to what owns its Job, if that is of the given kind.
-func (r *Runner) OwnerOfPod(kind string) func(context.Context, client.Object) []reconcile.Request {
+// OwnerOfJob maps a Job to what it belongs to, if that is of the given kind.
+func OwnerOfJob(kind string) handler.MapFunc {
+	return func(_ context.Context, job client.Object) []reconcile.Request {
+		owner := run.OwnerOf(job)
+		if owner.Kind != kind || owner.Name == "" {
+			return nil
+		}
+		return []reconcile.Request{{NamespacedName: owner.NamespacedName}}
+	}
+}
+
+// OwnerOfPod maps a pod to what its Job belongs to, if that is of the given kind.
+func (r *Runner) OwnerOfPod(kind string) handler.MapFunc {
+	ofJob := OwnerOfJob(kind)
 	return func(ctx context.Context, pod client.Object) []reconcile.Request {
 		controller := metav1.GetControllerOf(pod)
 		if controller == nil || controller.Kind != "Job" {
@@ -169,10 +208,25 @@ func (r *Runner) OwnerOfPod(kind string) func(context.Context, client.Object) []
 		if err := r.Client.Get(ctx, types.NamespacedName{Namespace: pod.GetNamespace(), Name: controller.Name}, job); err != nil {
 			return nil
 		}
-		owner := metav1.GetControllerOf(job)
-		if owner == nil || owner.Kind != kind {
+		return ofJob(ctx, job)
+	}
+}
+
+// JobsOf maps a Probe or ProbeRun to those of its Jobs that are in a namespace.
+func (r *Runner) JobsOf(namespace string) handler.MapFunc {
+	return func(ctx context.Context, owner client.Object) []reconcile.Request {
+		jobs, err := r.jobsOf(ctx, owner.GetUID())
+		if err != nil {
+			// The cache of Jobs ends with the agent, and then nobody is there to be woken.
+			log.FromContext(ctx).Error(err, "Jobs of an owner cannot be listed", "owner", owner.GetName())
 			return nil
 		}
-		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: owner.Name}}}
+		var requests []reconcile.Request
+		for i := range jobs {
+			if jobs[i].Namespace == namespace {
+				requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&jobs[i])})
+			}
+		}
+		return requests
 	}
 }

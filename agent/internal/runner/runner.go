@@ -43,7 +43,7 @@ type LogReader func(ctx context.Context, pod *corev1.Pod, container string) (str
 
 // Runner starts, watches and clears away the Jobs of runs.
 type Runner struct {
-	// Client reads Jobs and pods from the cache, which must have the indexes of SetupIndexes.
+	// Client reads Jobs and pods from the cache, which must have the indexes of SetupIndexes and hold those of this agent only.
 	Client client.Client
 	// Live reads nodes, Events and what the cache may not have yet.
 	Live client.Reader
@@ -53,6 +53,8 @@ type Runner struct {
 	Authority *capability.Authority
 	// ReportURL tells where the checkers of a new run find the receiver: scheme, host and port.
 	ReportURL func(context.Context) (*url.URL, error)
+	// Elevation says where runs go that need more than Pod Security "restricted".
+	Elevation Elevation
 	// Grace is how long a pod may stay in a state that seldom heals.
 	Grace time.Duration
 	// Clock tells the time.
@@ -74,6 +76,9 @@ func RefOf(r *run.Run) record.Ref {
 func (r *Runner) Start(ctx context.Context, one *run.Run) error {
 	reportURL, err := r.ReportURL(ctx)
 	if err != nil {
+		return err
+	}
+	if err := r.place(ctx, one); err != nil {
 		return err
 	}
 	if !one.Spec.Policy.OnEveryNode() {
@@ -119,7 +124,8 @@ func (r *Runner) createJob(ctx context.Context, one *run.Run, reportURL *url.URL
 		return nil
 	case apierrors.IsAlreadyExists(err):
 		return r.expectOwn(ctx, one, job)
-	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsForbidden(err) && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+	// Of a create, not found is the namespace.
+	case apierrors.IsNotFound(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsForbidden(err) && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return &RefusedError{Gap: record.Gap{Reason: run.ReasonJobRefused, Message: err.Error()}}
 	default:
 		return fmt.Errorf("creating Job %s/%s: %w", job.Namespace, job.Name, err)
@@ -133,7 +139,7 @@ func (r *Runner) expectOwn(ctx context.Context, one *run.Run, job *batchv1.Job) 
 	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(job), there); err != nil {
 		return fmt.Errorf("reading Job %s/%s, which exists already: %w", job.Namespace, job.Name, err)
 	}
-	if owner := metav1.GetControllerOf(there); owner == nil || owner.UID != one.Owner.UID {
+	if run.OwnerOf(there).UID != one.Owner.UID {
 		return fmt.Errorf("creating Job %s/%s: a Job of that name belongs to something else", job.Namespace, job.Name)
 	}
 	return nil

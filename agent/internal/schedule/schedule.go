@@ -17,8 +17,11 @@ import (
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
 
-// clockTolerance is how far the last run may lie in the future before the clock counts as set back.
+// clockTolerance is how far what has happened may lie in the future before the clock counts as set back.
 const clockTolerance = time.Minute
+
+// InFuture tells whether a time lies so far in the future that nothing can have happened then: the clock was set back since.
+func InFuture(at, now time.Time) bool { return at.After(now.Add(clockTolerance)) }
 
 // ErrInvalidPolicy is returned for a policy that cannot be followed.
 var ErrInvalidPolicy = errors.New("the policy cannot be followed")
@@ -74,7 +77,7 @@ func Decide(policy *kubeproberv1.ProbePolicy, h History, offset time.Duration, n
 		return decideOnce(h, now), nil
 	}
 	plan := Plan{State: kubeproberv1.ProbeActiveReason}
-	if h.LastRun.After(now.Add(clockTolerance)) {
+	if InFuture(h.LastRun, now) || h.LastRun.IsZero() && InFuture(h.Created, now) {
 		// The clock was set back. Waiting for it to catch up could take for ever, so one run starts a new rhythm.
 		plan.Due = now.Truncate(time.Second)
 		h.LastRun = plan.Due

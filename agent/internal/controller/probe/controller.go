@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/kubeprober/kubeprober/agent/internal/metrics"
 	"github.com/kubeprober/kubeprober/agent/internal/record"
 	"github.com/kubeprober/kubeprober/agent/internal/runner"
 	"github.com/kubeprober/kubeprober/agent/internal/schedule"
@@ -45,6 +46,7 @@ type Reconciler struct {
 	Runner   *runner.Runner
 	Store    *record.Store
 	Recorder events.EventRecorder
+	Metrics  *metrics.Metrics
 	Clock    clock.PassiveClock
 	// ClusterUID spreads the runs of a fleet.
 	ClusterUID string
@@ -68,6 +70,8 @@ type scope struct {
 	// plan is what the schedule says. Set by decide; invalid is why it says nothing.
 	plan    schedule.Plan
 	invalid error
+	// ended tells that the end of a run was recorded just now. Set by finish.
+	ended bool
 	// wake is after how long to look again; 0 for never.
 	wake time.Duration
 }
@@ -80,14 +84,14 @@ func (s *scope) wakeWithin(d time.Duration) {
 
 // SetupWithManager starts the reconciler with a manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	if r.Client == nil || r.Runner == nil || r.Store == nil || r.Recorder == nil || r.Clock == nil || r.ClusterUID == "" {
+	if r.Client == nil || r.Runner == nil || r.Store == nil || r.Recorder == nil || r.Metrics == nil || r.Clock == nil || r.ClusterUID == "" {
 		return errors.New("setting up the controller of Probes: a field of the Reconciler is not set")
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("probe").
 		// Its own writes to the status need no second look.
 		For(&kubeproberv1.Probe{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Owns(&batchv1.Job{}).
+		Watches(&batchv1.Job{}, handler.EnqueueRequestsFromMapFunc(runner.OwnerOfJob("Probe"))).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.Runner.OwnerOfPod("Probe"))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, NewQueue: r.NewQueue}).
 		Complete(reconcile.AsReconciler(mgr.GetClient(), r))
@@ -100,7 +104,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 // Reconcile records runs that have ended, starts one that is due, and says in the status what comes next.
 func (r *Reconciler) Reconcile(ctx context.Context, probe *kubeproberv1.Probe) (ctrl.Result, error) {
 	if probe.DeletionTimestamp != nil {
-		// The garbage collector removes Jobs, pods and the ProbeStatus with their owner.
+		// The garbage collector, and package orphan, remove Jobs, pods and the ProbeStatus with their owner.
 		return ctrl.Result{}, nil
 	}
 	s := &scope{probe: probe}
@@ -108,6 +112,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, probe *kubeproberv1.Probe) (
 		r.observe,
 		r.settleRuns,
 		r.settleVanished,
+		r.restate,
 		r.decide,
 		r.start,
 		r.updateStatus,

@@ -30,7 +30,7 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 		return fmt.Errorf("reading ProbeStatus of Probe %s: %w", klog.KObj(s.probe), err)
 	}
 	s.outcome = &status.Status
-	groups, err := r.Runner.Runs(ctx, s.probe.Namespace, s.probe.UID)
+	groups, err := r.Runner.Runs(ctx, s.probe.UID)
 	if err != nil {
 		return err
 	}
@@ -41,9 +41,11 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 	if s.probe.Status.LastRunTime != nil {
 		s.history.LastRun = s.probe.Status.LastRunTime.Time
 	}
+	now := r.Clock.Now()
 	for _, g := range groups {
 		meta := g.Meta()
-		if meta.Due.After(s.history.LastRun) {
+		// A Job of the future is from before the clock was set back, and would be the last run for ever.
+		if meta.Due.After(s.history.LastRun) && !schedule.InFuture(meta.Due, now) {
 			s.history.LastRun = meta.Due
 		}
 		s.history.LastGeneration = max(s.history.LastGeneration, meta.Generation)
@@ -104,13 +106,7 @@ func (r *Reconciler) settleVanished(ctx context.Context, s *scope) error {
 	if last == nil || s.active != nil {
 		return nil
 	}
-	// The policy may have changed since, so the run has one of two names; the first is the likely one.
-	byTime := run.ID(s.probe.Name, string(s.probe.UID), schedule.KeyOfTime(last.Time))
-	byGeneration := run.ID(s.probe.Name, string(s.probe.UID), schedule.KeyOfGeneration(s.probe.Status.LastRunGeneration))
-	ids := []string{byTime, byGeneration}
-	if policy := &s.probe.Spec.Policy; policy.Schedule == nil && policy.Interval() == 0 {
-		slices.Reverse(ids)
-	}
+	ids := s.lastRunIDs()
 	for _, id := range ids {
 		known := slices.ContainsFunc(s.groups, func(g runner.Group) bool { return g.RunID == id })
 		if known || record.Recorded(s.outcome, id) {
@@ -138,6 +134,37 @@ func (r *Reconciler) settleVanished(ctx context.Context, s *scope) error {
 	return nil
 }
 
+// lastRunIDs are the IDs that the latest run may have, the likely one first: the policy may have changed since it was made.
+func (s *scope) lastRunIDs() []string {
+	name, uid := s.probe.Name, string(s.probe.UID)
+	ids := []string{
+		run.ID(name, uid, schedule.KeyOfTime(s.probe.Status.LastRunTime.Time)),
+		run.ID(name, uid, schedule.KeyOfGeneration(s.probe.Status.LastRunGeneration)),
+	}
+	if policy := &s.probe.Spec.Policy; policy.Schedule == nil && policy.Interval() == 0 {
+		slices.Reverse(ids)
+	}
+	return ids
+}
+
+// restate lets the time at which the results stop being trusted follow a changed policy. That of a run under way follows at its
+// end.
+func (r *Reconciler) restate(ctx context.Context, s *scope) error {
+	if s.active != nil || s.ended || s.probe.Status.LastRunTime == nil || !slices.Contains(s.lastRunIDs(), s.outcome.LastRunID) {
+		return nil
+	}
+	stale := schedule.StaleTime(&s.probe.Spec.Policy, s.probe.Status.LastRunTime.Time)
+	if timeOrNil(stale).Equal(s.outcome.StaleTime) {
+		return nil
+	}
+	log.FromContext(ctx).Info("Restating how long results are trusted", "until", stale)
+	ref := record.Ref{Namespace: s.probe.Namespace, Probe: s.probe.Name, OwnerUID: s.probe.UID, RunID: s.outcome.LastRunID}
+	if err := r.Store.Restate(ctx, ref, stale); !errors.Is(err, record.ErrRunOver) {
+		return err
+	}
+	return nil
+}
+
 func (r *Reconciler) finish(ctx context.Context, s *scope, runID string, due time.Time, ending *record.Ending) error {
 	ending.StaleTime = schedule.StaleTime(&s.probe.Spec.Policy, due)
 	ref := record.Ref{Namespace: s.probe.Namespace, Probe: s.probe.Name, OwnerUID: s.probe.UID, RunID: runID}
@@ -149,6 +176,10 @@ func (r *Reconciler) finish(ctx context.Context, s *scope, runID string, due tim
 	}
 	if err != nil {
 		return err
+	}
+	s.ended = true
+	if change.Run != nil {
+		r.Metrics.RunEnded(s.probe.Name, change.Run)
 	}
 	if change.Moved() {
 		r.announce(s.probe, change)
@@ -170,12 +201,16 @@ func (r *Reconciler) announce(probe *kubeproberv1.Probe, change record.Change) {
 	if change.Message != "" {
 		note += ": " + change.Message
 	}
-	// The API server refuses a note of 1 kB and more.
-	const maxNote = 1000
-	if len(note) > maxNote {
-		note = string([]rune(note)[:maxNote/4]) + "…"
+	r.Recorder.Eventf(probe, nil, kind, "StatusChanged", "RecordRun", "%s", bounded(note))
+}
+
+// bounded cuts the note of an Event: the API server refuses one of 1 kB and more.
+func bounded(note string) string {
+	const most = 1000
+	if len(note) > most {
+		note = string([]rune(note)[:most/4]) + "…"
 	}
-	r.Recorder.Eventf(probe, nil, kind, "StatusChanged", "RecordRun", "%s", note)
+	return note
 }
 
 // decide asks the schedule.
@@ -194,12 +229,13 @@ func (r *Reconciler) decide(_ context.Context, s *scope) error {
 // nextRun is the run to make now: the one that is due, unless another is under way, or one whose making was cut short. It is nil
 // when there is none.
 func (r *Reconciler) nextRun(s *scope) *run.Run {
+	now := r.Clock.Now()
 	one := &run.Run{
 		Namespace: s.probe.Namespace, Probe: s.probe.Name, Owner: record.OwnerReference(s.probe, "Probe"), Spec: &s.probe.Spec,
-		Generation: s.probe.Generation, Due: s.plan.Due, Deadline: r.Clock.Now().Add(s.probe.Spec.Policy.Timeout()),
+		Generation: s.probe.Generation, Due: s.plan.Due, Deadline: now.Add(s.probe.Spec.Policy.Timeout()),
 	}
 	switch {
-	case s.active != nil && len(s.active.Jobs) > 0 && s.cutShort():
+	case s.active != nil && len(s.active.Jobs) > 0 && s.cutShort(now):
 		one.ID, one.Due = s.active.RunID, s.active.Meta().Due
 	case s.active == nil && s.invalid == nil && s.plan.IsDue():
 		one.ID = run.ID(s.probe.Name, string(s.probe.UID), s.plan.Key)
@@ -215,22 +251,13 @@ func (r *Reconciler) start(ctx context.Context, s *scope) error {
 	if one == nil {
 		return nil
 	}
-	log.FromContext(ctx).Info("Starting run", "run", one.ID, "due", one.Due)
-	if err := r.Store.Prepare(ctx, runner.RefOf(one)); errors.Is(err, record.ErrRunOver) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	err := r.Runner.Start(ctx, one)
-	var refused *runner.RefusedError
-	if errors.As(err, &refused) {
-		now := r.Clock.Now()
-		ending := &record.Ending{Start: now, End: now, Nodes: []string{""}, Gaps: []record.Gap{refused.Gap}}
-		err = r.finish(ctx, s, one.ID, one.Due, ending)
-	}
-	// A run that was refused is over even if the clock says that it began before the one that is shown.
-	if err != nil && !errors.Is(err, record.ErrSuperseded) {
-		return err
+	// A run of that name has ended already when the clock was set back: its time comes a second time, and nothing is to be done.
+	if !record.Recorded(s.outcome, one.ID) {
+		if err := r.begin(ctx, s, one); errors.Is(err, record.ErrRunOver) {
+			return nil
+		} else if err != nil {
+			return err
+		}
 	}
 	s.history.LastRun, s.history.LastGeneration = one.Due, s.probe.Generation
 	s.plan.Due, s.plan.Key = time.Time{}, ""
@@ -240,11 +267,46 @@ func (r *Reconciler) start(ctx context.Context, s *scope) error {
 	return nil
 }
 
+// begin makes a run, or records why it cannot be made. The error is record.ErrRunOver when the Probe is gone.
+func (r *Reconciler) begin(ctx context.Context, s *scope, one *run.Run) error {
+	log.FromContext(ctx).Info("Starting run", "run", one.ID, "due", one.Due)
+	if err := r.Store.Prepare(ctx, runner.RefOf(one)); err != nil {
+		return err
+	}
+	err := r.Runner.Start(ctx, one)
+	now := r.Clock.Now()
+	var refused *runner.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		r.announceRefusal(s, refused.Gap)
+		ending := &record.Ending{Start: now, End: now, Nodes: []string{""}, Gaps: []record.Gap{refused.Gap}}
+		// It is over even if the clock says that it began before the one that is shown.
+		if err = r.finish(ctx, s, one.ID, one.Due, ending); errors.Is(err, record.ErrSuperseded) {
+			return nil
+		}
+		return err
+	case err != nil:
+		return err
+	case s.active == nil:
+		r.Metrics.RunStarted(now.Sub(one.Due))
+	}
+	return nil
+}
+
+// announceRefusal writes an Event when the agent begins to refuse a probe. Later refusals make none.
+func (r *Reconciler) announceRefusal(s *scope, gap record.Gap) {
+	if gap.Reason != run.ReasonElevationRefused || len(s.outcome.History) > 0 && s.outcome.History[0].Reason == gap.Reason {
+		return
+	}
+	r.Recorder.Eventf(s.probe, nil, corev1.EventTypeWarning, gap.Reason, "StartRun", "%s",
+		bounded(fmt.Sprintf("Probe %s is not run: %s", s.probe.Name, gap.Message)))
+}
+
 // cutShort tells whether the agent may have stopped before all Jobs of the active run were made: the status is written after
 // the last.
-func (s *scope) cutShort() bool {
+func (s *scope) cutShort(now time.Time) bool {
 	last := s.probe.Status.LastRunTime
-	return s.probe.Spec.Policy.OnEveryNode() && (last == nil || last.Time.Before(s.active.Meta().Due))
+	return s.probe.Spec.Policy.OnEveryNode() && (last == nil || last.Time.Before(s.active.Meta().Due) || schedule.InFuture(last.Time, now))
 }
 
 // prune removes the Jobs and pods of recorded runs, but for the newest.

@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/kubeprober/kubeprober/agent/internal/record"
+	"github.com/kubeprober/kubeprober/agent/internal/run"
 	"github.com/kubeprober/kubeprober/agent/internal/runner"
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 )
@@ -59,7 +60,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("proberun").
 		// Its own writes wake it as well: each of them may be the last that a phase waits for.
 		For(&kubeproberv1.ProbeRun{}).
-		Owns(&batchv1.Job{}).
+		Watches(&batchv1.Job{}, handler.EnqueueRequestsFromMapFunc(runner.OwnerOfJob("ProbeRun"))).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.Runner.OwnerOfPod("ProbeRun"))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, NewQueue: r.NewQueue}).
 		Complete(reconcile.AsReconciler(mgr.GetClient(), r))
@@ -80,7 +81,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, probeRun *kubeproberv1.Probe
 	case probeRun.Status.Phase.Finished():
 		return r.retire(ctx, probeRun)
 	}
-	groups, err := r.Runner.Runs(ctx, probeRun.Namespace, probeRun.UID)
+	groups, err := r.Runner.Runs(ctx, probeRun.UID)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -163,7 +164,7 @@ func (r *Reconciler) retire(ctx context.Context, probeRun *kubeproberv1.ProbeRun
 
 // pruneJobs removes the Jobs that one-time diagnoses have left of the probes of this one, but for the newest of each probe.
 func (r *Reconciler) pruneJobs(ctx context.Context, probeRun *kubeproberv1.ProbeRun) error {
-	own, err := r.Runner.Runs(ctx, probeRun.Namespace, probeRun.UID)
+	own, err := r.Runner.Runs(ctx, probeRun.UID)
 	if err != nil {
 		return err
 	}
@@ -173,7 +174,7 @@ func (r *Reconciler) pruneJobs(ctx context.Context, probeRun *kubeproberv1.Probe
 		}
 	}
 	for i := range probeRun.Status.Probes {
-		groups, err := r.Runner.OnceRuns(ctx, probeRun.Namespace, probeRun.Status.Probes[i].Name)
+		groups, err := r.Runner.OnceRuns(ctx, probeRun.Status.Probes[i].Name)
 		if err != nil {
 			return err
 		}
@@ -195,16 +196,13 @@ func (r *Reconciler) pruneJobs(ctx context.Context, probeRun *kubeproberv1.Probe
 }
 
 func (r *Reconciler) isRecorded(ctx context.Context, g runner.Group) (bool, error) {
-	owner := metav1.GetControllerOf(g.Jobs[0])
-	if owner == nil {
-		return false, nil
-	}
+	owner := run.OwnerOf(g.Jobs[0])
 	other := &kubeproberv1.ProbeRun{}
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: g.Jobs[0].Namespace, Name: owner.Name}, other)
+	err := r.Client.Get(ctx, owner.NamespacedName, other)
 	if client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("reading ProbeRun %s: %w", owner.Name, err)
+		return false, fmt.Errorf("reading ProbeRun %s: %w", owner, err)
 	}
-	// The Jobs of one that is gone are for the garbage collector.
+	// The Jobs of one that is gone are for the garbage collector, or for package orphan.
 	return err == nil && other.UID == owner.UID && other.Status.Phase.Finished(), nil
 }
 
