@@ -70,6 +70,7 @@ func twoReplicas(t *testing.T) (first, second *site, locator *elsewhere) {
 }
 
 func TestARequestReachesAClusterOfAnotherReplica(t *testing.T) {
+	t.Parallel()
 	seen := make(chan *http.Request, 1)
 	first, second, _ := twoReplicas(t)
 	opts := second.options(t, apiServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -103,6 +104,7 @@ func TestARequestReachesAClusterOfAnotherReplica(t *testing.T) {
 }
 
 func TestAnUpgradeReachesAClusterOfAnotherReplica(t *testing.T) {
+	t.Parallel()
 	first, second, _ := twoReplicas(t)
 	start(t, second.options(t, apiServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, rw := takeUpgrade(w)
@@ -122,6 +124,7 @@ func TestAnUpgradeReachesAClusterOfAnotherReplica(t *testing.T) {
 }
 
 func TestForwardingIsOneHopAndTellsOfItsEnd(t *testing.T) {
+	t.Parallel()
 	first, second, locator := twoReplicas(t)
 	client := &http.Client{Transport: first.RoundTripper(cluster)}
 	if _, err := get(t.Context(), client, "/"); !errors.Is(err, hub.ErrNotConnected) {
@@ -149,6 +152,7 @@ func TestForwardingIsOneHopAndTellsOfItsEnd(t *testing.T) {
 }
 
 func TestAnAgentKeepsTunnelsToSeveralHubs(t *testing.T) {
+	t.Parallel()
 	first, second := newSite(t, hub.Limits{}), newSite(t, hub.Limits{})
 	opts := first.options(t, apiServer(t, answer("hello")))
 	opts.MoreHubs = []string{second.server.URL}
@@ -163,6 +167,7 @@ func TestAnAgentKeepsTunnelsToSeveralHubs(t *testing.T) {
 }
 
 func TestADrainingHubFinishesWhatRunsAndItsAgentsReturn(t *testing.T) {
+	t.Parallel()
 	begun, finish := make(chan struct{}), make(chan struct{})
 	s := newSite(t, hub.Limits{})
 	next := newSite(t, hub.Limits{})
@@ -225,6 +230,7 @@ func TestADrainingHubFinishesWhatRunsAndItsAgentsReturn(t *testing.T) {
 }
 
 func TestDrainEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	begun, finish := make(chan struct{}), make(chan struct{})
 	s, client := connected(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		close(begun)
@@ -248,6 +254,7 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 }
 
 func TestPinnedKeys(t *testing.T) {
+	t.Parallel()
 	sum := func(s *site) string {
 		digest := sha256.Sum256(s.server.Certificate().RawSubjectPublicKeyInfo)
 		return "sha256//" + base64.StdEncoding.EncodeToString(digest[:])
@@ -289,6 +296,7 @@ func TestPinnedKeys(t *testing.T) {
 }
 
 func TestAStreamOutlivesAListWithoutIt(t *testing.T) {
+	t.Parallel()
 	// The list of an agent that was made before a stream was opened lacks it. Bare
 	// remotedialer closes the stream then.
 	s := newSite(t, hub.Limits{})
@@ -333,6 +341,7 @@ func TestAStreamOutlivesAListWithoutIt(t *testing.T) {
 }
 
 func TestAgentsConnectThroughAProxyAndOverIPv6(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name string
 		via  func(t *testing.T, asked chan<- string) *url.URL
@@ -414,6 +423,7 @@ func connectProxy(serve func(http.Handler) *httptest.Server) func(*testing.T, ch
 }
 
 func TestSecretsComeFromAFileAndChangeWithIt(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "secrets")
 	write := func(text string) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -458,6 +468,7 @@ func TestSecretsComeFromAFileAndChangeWithIt(t *testing.T) {
 }
 
 func TestMetricsAndDebugPageShowTheTunnels(t *testing.T) {
+	t.Parallel()
 	s, client := connected(t, answer("hello"))
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(s.Collector())
@@ -500,6 +511,7 @@ kubeprober_tunnel_tunnels 1
 }
 
 func TestTheAgentSpeaksHTTP2ToItsAPIServerAndUpgradesByHTTP1(t *testing.T) {
+	t.Parallel()
 	protos := make(chan string, 2)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		protos <- r.Proto

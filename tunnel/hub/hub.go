@@ -69,7 +69,7 @@ func (l Limits) withDefaults() Limits {
 		WaitTimeout:   cmp.Or(l.WaitTimeout, 10*time.Second),
 		BindTimeout:   cmp.Or(l.BindTimeout, 10*time.Second),
 		DialTimeout:   cmp.Or(l.DialTimeout, 5*time.Second),
-		IdleTimeout:   cmp.Or(l.IdleTimeout, 20*time.Second),
+		IdleTimeout:   cmp.Or(l.IdleTimeout, 15*time.Second),
 
 		BindsPerAddress:           cmp.Or(l.BindsPerAddress, 64),
 		Unauthenticated:           cmp.Or(l.Unauthenticated, 8192),

@@ -49,6 +49,7 @@ func rdData(conn int64, body string) []byte {
 }
 
 func TestHostileAgentsLoseTheirTunnel(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name string
 		send func(*websocket.Conn) error
@@ -110,6 +111,7 @@ func rawSession(t *testing.T, s *site, serve func(context.Context, string, strin
 }
 
 func TestAgentsThatDoNotAnswerAStreamAreWaitedForOnlySoLong(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name  string
 		serve func(context.Context, string, string) (net.Conn, error)
@@ -155,6 +157,7 @@ func TestAgentsThatDoNotAnswerAStreamAreWaitedForOnlySoLong(t *testing.T) {
 }
 
 func TestUnreadBytesOfATunnelAreBounded(t *testing.T) {
+	t.Parallel()
 	const streams = 8
 	const budget = 2 << 20
 	const size = 3 << 20 // more than a stream's window
@@ -203,6 +206,7 @@ func TestUnreadBytesOfATunnelAreBounded(t *testing.T) {
 }
 
 func TestStreamsBeyondTheLimitWait(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	started := make(chan struct{}, 3)
 	s := newSite(t, hub.Limits{Streams: 2})
@@ -238,6 +242,7 @@ func TestStreamsBeyondTheLimitWait(t *testing.T) {
 }
 
 func TestTunnelsOfAnotherIdentityGoWhenTheNameIsBoundAnew(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, hub.Limits{})
 	old, _, err := s.connectRaw(t, "uid-old")
 	if err != nil {
@@ -259,6 +264,7 @@ func TestTunnelsOfAnotherIdentityGoWhenTheNameIsBoundAnew(t *testing.T) {
 }
 
 func TestOnlyTheNewestTunnelsAreKept(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, hub.Limits{Tunnels: 2})
 	var all []*websocket.Conn
 	for range 3 {
@@ -278,6 +284,7 @@ func TestOnlyTheNewestTunnelsAreKept(t *testing.T) {
 }
 
 func TestASlowSubscriberHearsTheNewestOfEachCluster(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, hub.Limits{})
 	seen, proceed := make(chan hub.Event), make(chan struct{})
 	unsubscribe := s.Subscribe(func(e hub.Event) {
@@ -317,6 +324,7 @@ func TestASlowSubscriberHearsTheNewestOfEachCluster(t *testing.T) {
 }
 
 func TestASilentTunnelIsClosed(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, hub.Limits{IdleTimeout: 200 * time.Millisecond})
 	ws, _, err := s.connectRaw(t, clusterUID) // it never pings
 	if err != nil {
@@ -332,6 +340,7 @@ func TestASilentTunnelIsClosed(t *testing.T) {
 }
 
 func TestAnAgentThatDoesNotReadHoldsUpNobodyElse(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, hub.Limits{})
 	opts := s.options(t, apiServer(t, answer("hello")))
 	opts.Cluster = "edge-2"
@@ -392,6 +401,7 @@ func TestAnAgentThatDoesNotReadHoldsUpNobodyElse(t *testing.T) {
 }
 
 func TestAPausedDownloadThatIsAbortedLeavesNothing(t *testing.T) {
+	t.Parallel()
 	ended := make(chan struct{})
 	s, client := connected(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		defer close(ended)

@@ -49,8 +49,8 @@ type tunnel struct {
 	onReady   func(*tunnel)
 	onDown    func(*tunnel, error)
 
-	socket *socket.Conn  // set while the connection is upgraded, before onReady
-	link   *link.Conn    // likewise
+	socket *socket.Conn // set while the connection is upgraded, before onReady
+	link   *link.Conn   // likewise
 	// The session of remotedialer, set before onReady. Its server is not used: that prefers
 	// dead sessions to new ones, and holds one lock across the writes of all.
 	session *remotedialer.Session

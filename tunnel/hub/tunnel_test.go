@@ -26,6 +26,7 @@ import (
 )
 
 func TestRequestsReachTheAPIServerAsTheAgent(t *testing.T) {
+	t.Parallel()
 	seen := make(chan http.Header, 1)
 	_, client := connected(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen <- r.Header
@@ -77,6 +78,7 @@ func TestRequestsReachTheAPIServerAsTheAgent(t *testing.T) {
 }
 
 func TestWatchEventsAreNotHeldBack(t *testing.T) {
+	t.Parallel()
 	next := make(chan struct{})
 	_, client := connected(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for i := range 3 {
@@ -107,6 +109,7 @@ func TestWatchEventsAreNotHeldBack(t *testing.T) {
 }
 
 func TestCancelReachesTheAPIServer(t *testing.T) {
+	t.Parallel()
 	started, gone := make(chan struct{}), make(chan struct{})
 	_, client := connected(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
@@ -130,6 +133,7 @@ func TestCancelReachesTheAPIServer(t *testing.T) {
 }
 
 func TestABodyCutShortIsAnError(t *testing.T) {
+	t.Parallel()
 	_, client := connected(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("the first part"))
 		_ = http.NewResponseController(w).Flush()
@@ -146,6 +150,7 @@ func TestABodyCutShortIsAnError(t *testing.T) {
 }
 
 func TestManyLargeTransfersAtOnce(t *testing.T) {
+	t.Parallel()
 	const size = 3 << 20
 	_, client := connected(t, http.HandlerFunc(echoBody))
 	var group sync.WaitGroup
@@ -169,68 +174,8 @@ func TestManyLargeTransfersAtOnce(t *testing.T) {
 	group.Wait()
 }
 
-func TestUpgradedStreamGoesOnAfterBothSidesWereUnread(t *testing.T) {
-	t.Parallel() // it takes its time
-	const size, pause = 64 << 20, 30 * time.Second
-	drain := make(chan struct{})
-	s, _ := connected(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, rw := takeUpgrade(w)
-		defer func() { _ = conn.Close() }()
-		wrote := make(chan error, 1)
-		go func() {
-			_, err := io.CopyN(conn, zeros{}, size)
-			wrote <- err
-		}()
-		<-drain
-		if _, err := io.CopyN(io.Discard, rw, size); err != nil {
-			t.Errorf("reading at the far end: %v", err)
-		}
-		if err := <-wrote; err != nil {
-			t.Errorf("writing at the far end: %v", err)
-		}
-		_, _ = io.Copy(conn, rw)
-	}))
-	conn := upgrade(t, s)
-	progress := &counter{w: conn}
-	wrote := make(chan error, 1)
-	go func() {
-		_, err := io.CopyN(progress, zeros{}, size)
-		wrote <- err
-	}()
-	// Nobody reads at either end: both writers come to a stop.
-	before := int64(-1)
-	poll(t, 300*time.Millisecond, func() bool {
-		now := progress.n.Load()
-		stopped := now == before
-		before = now
-		return stopped
-	})
-	if n := progress.n.Load(); n == size {
-		t.Fatal("everything was taken with nobody reading")
-	}
-	if !testing.Short() {
-		timer := time.NewTimer(pause)
-		defer timer.Stop()
-		<-timer.C
-	}
-	close(drain)
-	if _, err := io.CopyN(io.Discard, conn, size); err != nil {
-		t.Fatalf("reading: %v", err)
-	}
-	if err := <-wrote; err != nil {
-		t.Fatalf("writing: %v", err)
-	}
-	if _, err := conn.Write([]byte("still here")); err != nil {
-		t.Fatal(err)
-	}
-	got := make([]byte, 10)
-	if _, err := io.ReadFull(conn, got); err != nil || string(got) != "still here" {
-		t.Errorf("after that: %q, %v", got, err)
-	}
-	_ = conn.Close()
-}
-
 func TestAgentsAreRefused(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name    string
 		change  func(*site, *agent.Options)
@@ -277,6 +222,7 @@ func TestAgentsAreRefused(t *testing.T) {
 }
 
 func TestHubRefusesToStart(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name string
 		opts hub.Options
@@ -296,6 +242,7 @@ func TestHubRefusesToStart(t *testing.T) {
 }
 
 func TestRequestsWithoutATunnelSaySo(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, hub.Limits{})
 	_, err := get(t.Context(), &http.Client{Transport: s.RoundTripper("nowhere")}, "/version")
 	if !errors.Is(err, hub.ErrNotConnected) {
@@ -307,6 +254,7 @@ func TestRequestsWithoutATunnelSaySo(t *testing.T) {
 }
 
 func TestNewestTunnelWins(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, hub.Limits{})
 	start(t, s.options(t, apiServer(t, answer("old"))))
 	s.await(t, true)
@@ -325,6 +273,7 @@ func TestNewestTunnelWins(t *testing.T) {
 }
 
 func TestDisconnectClosesAtOnceAndTheAgentComesBack(t *testing.T) {
+	t.Parallel()
 	started := make(chan struct{}, 10)
 	s, client := connected(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
@@ -350,6 +299,7 @@ func TestDisconnectClosesAtOnceAndTheAgentComesBack(t *testing.T) {
 }
 
 func TestTunnelsAreEndedWhileTransfersRun(t *testing.T) {
+	t.Parallel()
 	s, client := connected(t, http.HandlerFunc(echoBody))
 	for range 3 {
 		var group sync.WaitGroup
@@ -385,6 +335,7 @@ func TestTunnelsAreEndedWhileTransfersRun(t *testing.T) {
 }
 
 func TestAuthenticateReadsTheHeartbeatsHeaders(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, hub.Limits{})
 	header := func(change func(http.Header)) http.Header {
 		h := http.Header{}
@@ -430,6 +381,7 @@ func TestAuthenticateReadsTheHeartbeatsHeaders(t *testing.T) {
 }
 
 func TestShutdownEndsEverything(t *testing.T) {
+	t.Parallel()
 	s, client := connected(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
