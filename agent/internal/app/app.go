@@ -160,7 +160,7 @@ func (a *agent) addRunner(ctx context.Context) error {
 	}
 	runs := &runner.Runner{
 		Client: a.mgr.GetClient(), Live: a.mgr.GetAPIReader(), Logs: runner.PodLogs(clientset), Authority: a.authority,
-		ReportURL: reportURL, Grace: a.options.Grace, Clock: a.clock,
+		ReportURL: reportURL, Attempts: runner.NewAttempts(a.mgr.GetClient()), Grace: a.options.Grace, Clock: a.clock,
 		Elevation: runner.Elevation{Probes: a.options.ElevatedProbes, Namespace: a.options.elevated(), Judge: judge},
 	}
 	store := record.NewStore(a.mgr.GetClient(), a.mgr.GetAPIReader())
@@ -169,9 +169,9 @@ func (a *agent) addRunner(ctx context.Context) error {
 		Clock: a.clock, NewQueue: a.options.NewQueue, ClusterUID: a.clusterUID,
 	}
 	probeRuns := &proberun.Reconciler{Client: a.mgr.GetClient(), Runner: runs, Store: store, Clock: a.clock, NewQueue: a.options.NewQueue}
-	a.receiver = receiver.New(a.options.ReportAddr, a.authority, store, a.clock, a.log.WithName("receiver"))
+	a.receiver = receiver.New(a.options.ReportAddr, a.authority, store, runs.Attempts, a.clock, a.log.WithName("receiver"))
 	a.receiver.Instrument = a.metrics.CountReports
-	return errors.Join(probes.SetupWithManager(a.mgr), probeRuns.SetupWithManager(a.mgr), a.addOrphans(runs), a.mgr.Add(a.receiver))
+	return errors.Join(probes.SetupWithManager(a.mgr), probeRuns.SetupWithManager(a.mgr), a.addOrphans(runs), a.mgr.Add(runs.Attempts), a.mgr.Add(a.receiver))
 }
 
 // addHeartbeat adds what tells the master, when there is one.

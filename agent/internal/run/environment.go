@@ -28,6 +28,7 @@ func environment(r *Run, reportURL string) []corev1.EnvVar {
 		{Name: report.EnvRunDeadline, Value: r.Deadline.UTC().Format(time.RFC3339)},
 		{Name: report.EnvNodeName, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.nodeName"}}},
 	}
+	env = append(env, kuberhealthyEnvironment(r, reportURL)...)
 	fixed := len(env)
 	for _, config := range r.Spec.Configs {
 		for _, v := range config.Env {

@@ -63,9 +63,9 @@ func BuildJob(r *Run, node, reportURL string, now time.Time) *batchv1.Job {
 
 func podSpec(r *Run, node, reportURL string) corev1.PodSpec {
 	spec := *r.Spec.Template.DeepCopy()
-	if spec.RestartPolicy == "" {
-		spec.RestartPolicy = corev1.RestartPolicyNever
-	}
+	// A run is one attempt whatever the template says: a container that is started again loses the log and the exit code that
+	// explain the first, and the Job ends its pod for it.
+	spec.RestartPolicy = corev1.RestartPolicyNever
 	if spec.ServiceAccountName == "" && spec.DeprecatedServiceAccount == "" {
 		spec.ServiceAccountName = WorkerServiceAccount
 	}

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -38,8 +39,8 @@ const (
 	nodePage = 100
 )
 
-// LogReader reads the last lines of the log of a container.
-type LogReader func(ctx context.Context, pod *corev1.Pod, container string) (string, error)
+// LogReader reads the end of the log of a container, at most report.MaxOutputBytes; cut tells that there is more before it.
+type LogReader func(ctx context.Context, pod *corev1.Pod, container string) (text string, cut bool, err error)
 
 // Runner starts, watches and clears away the Jobs of runs.
 type Runner struct {
@@ -49,6 +50,8 @@ type Runner struct {
 	Live client.Reader
 	// Logs reads logs.
 	Logs LogReader
+	// Attempts knows the runs whose reports were refused.
+	Attempts *Attempts
 	// Authority makes the report URLs.
 	Authority *capability.Authority
 	// ReportURL tells where the checkers of a new run find the receiver: scheme, host and port.
@@ -82,7 +85,7 @@ func (r *Runner) Start(ctx context.Context, one *run.Run) error {
 		return err
 	}
 	if !one.Spec.Policy.OnEveryNode() {
-		return r.createJob(ctx, one, reportURL, "", "")
+		return r.createJob(ctx, one, reportURL, "", nil)
 	}
 	nodes, leftOut, err := r.eligibleNodes(ctx, &one.Spec.Template)
 	if err != nil {
@@ -95,8 +98,8 @@ func (r *Runner) Start(ctx context.Context, one *run.Run) error {
 		}
 		return &RefusedError{Gap: record.Gap{Reason: run.ReasonNoNode, Message: said}}
 	}
-	for _, node := range nodes {
-		if err := r.createJob(ctx, one, reportURL, node, said); err != nil {
+	for i, node := range nodes {
+		if err := r.createJob(ctx, one, reportURL, node, placement(nodes, i, said)); err != nil {
 			return err
 		}
 	}
@@ -106,7 +109,7 @@ func (r *Runner) Start(ctx context.Context, one *run.Run) error {
 // leftOutAnnotation holds the nodes that a run does not go to.
 const leftOutAnnotation = kubeproberv1.GroupName + "/left-out"
 
-func (r *Runner) createJob(ctx context.Context, one *run.Run, reportURL *url.URL, node, leftOut string) error {
+func (r *Runner) createJob(ctx context.Context, one *run.Run, reportURL *url.URL, node string, annotations map[string]string) error {
 	token, err := r.Authority.Issue(capability.Claims{
 		Namespace: one.Namespace, Probe: one.Probe, ProbeRun: one.ProbeRun, OwnerUID: one.Owner.UID,
 		RunID: one.ID, Node: node, Deadline: one.Deadline.Unix(),
@@ -115,9 +118,7 @@ func (r *Runner) createJob(ctx context.Context, one *run.Run, reportURL *url.URL
 		return err
 	}
 	job := run.BuildJob(one, node, reportURL.JoinPath(ReportPath, token).String(), r.Clock.Now())
-	if leftOut != "" {
-		job.Annotations[leftOutAnnotation] = leftOut
-	}
+	maps.Copy(job.Annotations, annotations)
 	err = r.Client.Create(ctx, job)
 	switch {
 	case err == nil:

@@ -84,7 +84,7 @@ func (r *Reconciler) settleRun(ctx context.Context, s *scope, g *runner.Group) (
 	case record.Recorded(s.outcome, g.RunID):
 		return true, nil
 	}
-	inspection, err := r.Runner.Inspect(ctx, *g)
+	inspection, err := r.Runner.Inspect(ctx, *g, record.Heard(s.outcome.Checkers, g.RunID))
 	if err != nil {
 		return false, err
 	}

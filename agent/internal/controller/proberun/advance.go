@@ -36,7 +36,7 @@ func (r *Reconciler) advance(ctx context.Context, probeRun *kubeproberv1.ProbeRu
 	case entry.Phase == kubeproberv1.RunPending:
 		return 0, r.start(ctx, probeRun, ref)
 	case at >= 0:
-		return r.settle(ctx, probeRun, ref, groups[at])
+		return r.settle(ctx, probeRun, entry, ref, groups[at])
 	}
 	exists, err := r.Runner.Exists(ctx, probeRun.Namespace, ref.RunID)
 	if err != nil || exists {
@@ -92,8 +92,8 @@ func (r *Reconciler) specOf(ctx context.Context, probeRun *kubeproberv1.ProbeRun
 	return &probe.Spec, nil
 }
 
-func (r *Reconciler) settle(ctx context.Context, probeRun *kubeproberv1.ProbeRun, ref record.Ref, g runner.Group) (time.Duration, error) {
-	inspection, err := r.Runner.Inspect(ctx, g)
+func (r *Reconciler) settle(ctx context.Context, probeRun *kubeproberv1.ProbeRun, entry *kubeproberv1.RunProbeStatus, ref record.Ref, g runner.Group) (time.Duration, error) {
+	inspection, err := r.Runner.Inspect(ctx, g, record.Heard(entry.Checkers, ref.RunID))
 	if err != nil || inspection.Ending == nil {
 		return inspection.Recheck, err
 	}
