@@ -31,8 +31,8 @@ const KuberhealthyHeader = "kh-run-uuid"
 // ours. hasHeader tells that it came with KuberhealthyHeader, which decides for a body that has neither shape.
 func IsKuberhealthy(data []byte, hasHeader bool) bool {
 	var shape struct {
-		OK       json.RawMessage `json:"ok"`
-		Checkers json.RawMessage `json:"checkers"`
+		OK       *json.RawMessage `json:"ok"`
+		Checkers *json.RawMessage `json:"checkers"`
 	}
 	if err := json.Unmarshal(data, &shape); err != nil {
 		return hasHeader
@@ -44,9 +44,9 @@ func IsKuberhealthy(data []byte, hasHeader bool) bool {
 // needs errors that are not blank. It becomes the result of one checker with the given name: PASS, or ERROR with the errors.
 func ParseKuberhealthy(data []byte, name string) (*Report, error) {
 	var body struct {
-		OK       *bool           `json:"ok"`
-		Errors   []string        `json:"errors"`
-		Checkers json.RawMessage `json:"checkers"`
+		OK       *bool            `json:"ok"`
+		Errors   []string         `json:"errors"`
+		Checkers *json.RawMessage `json:"checkers"`
 	}
 	if err := json.Unmarshal(data, &body); err != nil {
 		return nil, fmt.Errorf("parsing Kuberhealthy report: %w", err)

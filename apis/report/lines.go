@@ -133,7 +133,7 @@ func looksLikeResult(line string) bool {
 var mistaken = setOf("okay passed success warning err fail failed failure critical fatal")
 
 // prose begins lines of text. Status words stand for log levels.
-var prose = setOf("a all an and any are but everything for got had has if in is it its no not nothing of on or some something than that the " +
+var prose = setOf("all an and any are but everything for got had has if in is it its no not nothing of on or some something than that the " +
 	"there this to was were with without ok pass info warn warning error unknown debug trace notice fatal critical panic")
 
 // timestamp begins a date or a time of day.

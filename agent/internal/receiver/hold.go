@@ -46,7 +46,7 @@ func (r *Receiver) hold(ctx context.Context, claims *capability.Claims, size int
 	}
 	defer r.held.Release(size)
 	left := time.Unix(claims.Deadline, 0).Sub(r.clock.Now())
-	ctx, cancel := context.WithTimeout(ctx, min(left, holdTimeout))
+	ctx, cancel := context.WithTimeout(ctx, min(left, r.holdFor))
 	defer cancel()
 	defer context.AfterFunc(r.stopping, cancel)()
 	r.log.Info("Holding report until the API server takes it", "Probe", claims.Namespace+"/"+claims.Probe, "run", claims.RunID,

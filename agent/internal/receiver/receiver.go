@@ -68,6 +68,7 @@ type Receiver struct {
 	slots     chan struct{}
 	// held bounds the bytes of the reports that wait for the API server. They stop waiting when stopping ends.
 	held      *semaphore.Weighted
+	holdFor   time.Duration
 	stopping  context.Context
 	stop      context.CancelFunc
 	listening atomic.Bool
@@ -83,7 +84,7 @@ func New(address string, authority *capability.Authority, store Store, attempts 
 	return &Receiver{
 		address: address, authority: authority, store: store, attempts: attempts, clock: c, log: log,
 		limits: newLimits(c), slots: make(chan struct{}, maxReports), bound: make(chan net.Addr, 1),
-		held: semaphore.NewWeighted(maxHeldBytes), stopping: stopping, stop: stop,
+		held: semaphore.NewWeighted(maxHeldBytes), holdFor: holdTimeout, stopping: stopping, stop: stop,
 	}
 }
 

@@ -107,6 +107,7 @@ func start(t *testing.T) *fixture {
 	}
 	log := funcr.New(func(prefix, args string) { f.logged.add(prefix + args + "\n") }, funcr.Options{Verbosity: 10})
 	r := New("127.0.0.1:0", authority, f.store, f.attempts, f.clock, log)
+	r.holdFor = 300 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.Start(ctx) }()
