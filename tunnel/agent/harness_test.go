@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -128,6 +129,12 @@ func optionsFor(hubURL string) Options {
 // start runs an agent until the test ends or stop is called, and returns its log.
 func start(t *testing.T, opts Options) (log *lines, stop func()) {
 	t.Helper()
+	_, log, stop = startAgent(t, opts)
+	return log, stop
+}
+
+func startAgent(t *testing.T, opts Options) (a *Agent, log *lines, stop func()) {
+	t.Helper()
 	log = &lines{added: make(chan struct{}, 1)}
 	opts.Log = logr.New(log)
 	a, err := New(opts)
@@ -144,7 +151,7 @@ func start(t *testing.T, opts Options) (log *lines, stop func()) {
 		}
 	})
 	t.Cleanup(stop)
-	return log, stop
+	return a, log, stop
 }
 
 // lines is a logr.LogSink that keeps what is logged.
@@ -154,6 +161,7 @@ type lines struct {
 
 	mu    sync.Mutex
 	all   []string
+	times []time.Time
 	added chan struct{}
 }
 
@@ -171,6 +179,7 @@ func (l *lines) add(line string) {
 	}
 	l.mu.Lock()
 	l.all = append(l.all, line)
+	l.times = append(l.times, time.Now())
 	l.mu.Unlock()
 	select {
 	case l.added <- struct{}{}:
@@ -187,7 +196,12 @@ func (l *lines) text() string {
 // await returns the log when it says text.
 func (l *lines) await(t *testing.T, text string) string {
 	t.Helper()
-	timer := time.NewTimer(patience)
+	return l.awaitFor(t, text, patience)
+}
+
+func (l *lines) awaitFor(t *testing.T, text string, limit time.Duration) string {
+	t.Helper()
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for {
 		all := l.text()
@@ -200,4 +214,90 @@ func (l *lines) await(t *testing.T, text string) string {
 			t.Fatalf("the log does not say %q:\n%s", text, all)
 		}
 	}
+}
+
+// relay is a way to a server that can be held: connections stay open, and nothing moves.
+type relay struct {
+	listener net.Listener
+	group    sync.WaitGroup
+
+	mu    sync.Mutex
+	moves sync.Cond
+	held  bool
+	over  bool
+	open  []net.Conn
+}
+
+func newRelay(t *testing.T, to string) *relay {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{listener: listener}
+	r.moves.L = &r.mu
+	r.group.Go(func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = near.(*net.TCPConn).SetReadBuffer(32 << 10) // so that little fits in
+			far, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			r.group.Go(func() { r.copy(near, far) })
+			r.group.Go(func() { r.copy(far, near) })
+			r.mu.Lock()
+			r.open = append(r.open, near, far)
+			r.mu.Unlock()
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		r.mu.Lock()
+		r.over = true
+		r.moves.Broadcast()
+		for _, conn := range r.open {
+			_ = conn.Close()
+		}
+		r.mu.Unlock()
+		r.group.Wait()
+	})
+	return r
+}
+
+func (r *relay) hold(held bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held = held
+	r.moves.Broadcast()
+}
+
+func (r *relay) copy(to, from net.Conn) {
+	defer func() { _, _ = to.Close(), from.Close() }()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		r.mu.Lock()
+		for r.held && !r.over {
+			r.moves.Wait()
+		}
+		r.mu.Unlock()
+		if err != nil {
+			return
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// at returns when the log said line first.
+func (l *lines) at(line string) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.times[slices.Index(l.all, line)]
 }

@@ -106,19 +106,21 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = conn.Close() // refused, whatever it says
 		return
 	}
+	t := newTunnel(id, h.opts.Limits, h.metrics, h.tunnelReady, h.tunnelDown)
+	if err := t.open(conn, r.Header.Get("Sec-Websocket-Key")); err != nil {
+		h.opts.Log.Info("Opening a tunnel failed", "Cluster", id.Cluster, "remoteAddr", id.RemoteAddr, "reason", err.Error())
+		return
+	}
 	taken = true
-	key := r.Header.Get("Sec-Websocket-Key")
 	go func() {
 		defer done()
-		h.serve(id, conn, key)
+		h.serve(t)
 	}()
 }
 
-func (h *Hub) serve(id Identity, conn net.Conn, key string) {
-	t := newTunnel(id, h.opts.Limits, h.metrics, h.tunnelReady, h.tunnelDown)
-	if err := t.serve(conn, key); err != nil {
-		h.opts.Log.Info("Tunnel ended", "Cluster", id.Cluster, "remoteAddr", id.RemoteAddr, "reason", err.Error())
-	}
+func (h *Hub) serve(t *tunnel) {
+	err := t.serve()
+	h.opts.Log.Info("Tunnel ended", "Cluster", t.id.Cluster, "remoteAddr", t.id.RemoteAddr, "reason", err.Error())
 }
 
 // isUpgrade tells whether r can become a websocket.
