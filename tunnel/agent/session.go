@@ -73,9 +73,10 @@ func (a *route) session(ctx context.Context, l *listener, drained chan<- time.Du
 	ws.SetPingHandler(nil)
 
 	a.opts.Log.Info("Tunnel opened", "hub", a.url, "Cluster", a.opts.Cluster)
-	a.connected.Add(1)
+	woken := a.wakes.wait()
 	var watcher sync.WaitGroup
-	watcher.Go(func() { a.probeAfterSleep(s, ws) })
+	watcher.Go(func() { a.probeAfterSleep(s, ws, woken) })
+	a.connected.Add(1)
 	// The session ends with its socket, not with ctx: streams have to stop first.
 	_, err = remote.Serve(context.WithoutCancel(ctx))
 	a.connected.Add(-1)
@@ -90,13 +91,14 @@ func (a *route) session(ctx context.Context, l *listener, drained chan<- time.Du
 
 // probeAfterSleep asks the hub for a sign of life each time that the machine has slept, for
 // less than the hub is else given: it may have closed the tunnel long ago.
-func (a *route) probeAfterSleep(s *session, ws *websocket.Conn) {
+func (a *route) probeAfterSleep(s *session, ws *websocket.Conn, woken <-chan struct{}) {
 	for {
 		select {
 		case <-s.over:
 			return
-		case <-a.wakes.wait():
+		case <-woken:
 		}
+		woken = a.wakes.wait()
 		a.opts.Log.Info("The machine has slept, asking the hub for a sign of life", "hub", a.url, "within", probeTime.String())
 		s.socket.Probe(probeTime)
 		if err := ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(probeTime)); err != nil {
