@@ -42,7 +42,7 @@ type tunnel struct {
 	id      Identity
 	limits  Limits
 	metrics *metrics
-	since   time.Time // set when the tunnel is ready, before it is registered
+	since   time.Time // set before onReady
 
 	transport *http.Transport // nil before the first request
 	budget    *window.Budget
@@ -93,9 +93,9 @@ func (t *tunnel) pool() *http.Transport {
 	return t.transport
 }
 
-// serve runs the websocket on conn, which was hijacked from the request with the given
-// key, and returns when the tunnel has ended and all that it started has.
-func (t *tunnel) serve(conn net.Conn, key string) error {
+// open makes conn, which was hijacked from the request with the given key, a tunnel and
+// tells of it. It is to be served then.
+func (t *tunnel) open(conn net.Conn, key string) error {
 	ws, err := t.upgrade(conn, key)
 	if err != nil {
 		_ = conn.Close() // of no use
@@ -104,8 +104,19 @@ func (t *tunnel) serve(conn net.Conn, key string) error {
 	// To remotedialer both ends of a tunnel may open streams, and its client's end is the
 	// smaller one. Without an authorizer it lets the far end open none.
 	t.session = remotedialer.NewClientSession(nil, ws)
+	t.link.Start()
+	t.since = time.Now()
+	t.onReady(t)
+	return nil
+}
+
+// serve serves the tunnel and returns when it has ended and all that it started has.
+//
+// It wants a goroutine of its own: what is on its stack, and how large that is, lasts as long
+// as the tunnel.
+func (t *tunnel) serve() error {
 	// A client's end pings until its context ends. Here it is the agent who pings.
-	_, err = t.session.Serve(ended())
+	_, err := t.session.Serve(ended())
 	t.socket.Down(err)
 	t.session.Close()
 	t.link.Wait()
@@ -126,7 +137,7 @@ var writeBuffers sync.Pool
 // upgrade answers the request with the given key and makes conn the tunnel's own.
 //
 // It gives the websocket library a request of its own: what the HTTP server keeps for a
-// request, buffers and a large stack, must not last as long as a tunnel.
+// request must not last as long as a tunnel.
 func (t *tunnel) upgrade(conn net.Conn, key string) (*websocket.Conn, error) {
 	upgrader := websocket.Upgrader{
 		WriteBufferPool: &writeBuffers,
@@ -155,14 +166,8 @@ func (t *tunnel) take(conn net.Conn) (net.Conn, error) {
 	if err := t.socket.Arm(); err != nil {
 		return nil, fmt.Errorf("clearing the connection's deadlines: %w", err)
 	}
-	t.link = link.New(t.socket, link.Config{Role: link.Hub, MaxStreams: t.limits.Streams, OnStart: t.ready, Totals: &t.metrics.totals})
+	t.link = link.New(t.socket, link.Config{Role: link.Hub, MaxStreams: t.limits.Streams, Totals: &t.metrics.totals})
 	return t.link, nil
-}
-
-// ready is called by the first read, when remotedialer knows its session.
-func (t *tunnel) ready() {
-	t.since = time.Now()
-	t.onReady(t)
 }
 
 // close ends the tunnel now; serve returns soon after.

@@ -66,8 +66,6 @@ type Config struct {
 	Role Role
 	// MaxStreams bounds the list of streams that an agent sends from time to time.
 	MaxStreams int
-	// OnStart is called by the first Read at the hub, which ends the handshake. May be nil.
-	OnStart func()
 	// OnDrain is called at an agent when the hub says that it will stop, with the time over
 	// which agents are to spread their return. It must not wait. May be nil.
 	OnDrain func(spread time.Duration)
@@ -82,9 +80,7 @@ type Totals struct{ Received, Sent atomic.Int64 }
 type Conn struct {
 	*socket.Conn
 	role    Role
-	onStart func()
 	onDrain func(time.Duration)
-	start   sync.Once
 	started atomic.Bool
 
 	in   inbound // the reader's alone
@@ -118,7 +114,7 @@ type Stats struct {
 
 // New puts a link on conn.
 func New(conn *socket.Conn, config Config) *Conn {
-	c := &Conn{Conn: conn, role: config.Role, onStart: config.OnStart, onDrain: config.OnDrain, totals: config.Totals}
+	c := &Conn{Conn: conn, role: config.Role, onDrain: config.OnDrain, totals: config.Totals}
 	if c.totals == nil {
 		c.totals = &Totals{}
 	}
@@ -142,20 +138,13 @@ func (c *Conn) sent(n int64) {
 	c.totals.Sent.Add(n)
 }
 
-// Start ends the handshake at an agent.
+// Start ends the handshake: from here on there are frames in both directions.
 func (c *Conn) Start() { c.started.Store(true) }
 
 // Read implements net.Conn for the websocket library, which gets what is not data of a
 // bound stream. A violation ends the connection.
 func (c *Conn) Read(p []byte) (int, error) {
-	if c.role == Hub {
-		c.start.Do(func() {
-			c.Start()
-			if c.onStart != nil {
-				c.onStart()
-			}
-		})
-	} else if !c.started.Load() {
+	if !c.started.Load() { // at an agent: the hub reads nothing before
 		return c.readHandshake(p)
 	}
 	for {

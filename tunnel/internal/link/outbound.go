@@ -268,7 +268,11 @@ func (c *Conn) post(id int64, parts [][]byte) error {
 // postControl queues a control frame; the hub alone does that.
 func (c *Conn) postControl(op byte, body []byte) {
 	c.mu.Lock()
-	err := c.enqueue(appendFrame(nil, c.role, op, body))
+	err := c.enqueue()
+	if err == nil {
+		*c.queue = appendFrame(*c.queue, c.role, op, body)
+		err = c.enqueue()
+	}
 	c.mu.Unlock()
 	if err != nil {
 		c.Abort(err)
