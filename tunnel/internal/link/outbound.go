@@ -231,12 +231,12 @@ func (s *Stream) Cancel() {
 	s.link.space.Broadcast()
 }
 
-// Expire, called with true, makes a Send that waits, or would have to, return
-// os.ErrDeadlineExceeded, until it is called with false.
+// Expire makes a Send that waits, or would have to, return os.ErrDeadlineExceeded when it is
+// called with true, until it is called with false.
 func (s *Stream) Expire(expired bool) {
 	s.link.mu.Lock()
 	defer s.link.mu.Unlock()
-	s.expired = expired
+	s.expired = false
 	s.link.space.Broadcast()
 }
 
