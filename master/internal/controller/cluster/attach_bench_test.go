@@ -13,6 +13,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/kubeprober/kubeprober/apis/heartbeat"
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
@@ -80,35 +81,44 @@ func join(b *testing.B, plane *testenv.Plane, master *testenv.Master, name strin
 func attachAll(b *testing.B, plane *testenv.Plane, size int) {
 	b.Helper()
 	probe := testenv.Probe(testenv.ProbeNamespace, "bench")
+	// Listing the fleet again and again would take more of the API server's time than the fleet.
+	watch, err := plane.Client.Watch(b.Context(), &kubeproberv1.ClusterList{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer watch.Stop()
 	if err := plane.Client.Create(b.Context(), probe); err != nil {
 		b.Fatal(err)
 	}
-	awaitHolding(b, plane, size)
+	awaitHolding(b, watch, size, true)
 	b.StopTimer()
 	if err := plane.Client.Delete(b.Context(), probe); err != nil {
 		b.Fatal(err)
 	}
-	awaitHolding(b, plane, 0)
+	awaitHolding(b, watch, size, false)
 	b.StartTimer()
 }
 
-// awaitHolding waits until so many Clusters show the Probe as attached.
-func awaitHolding(b *testing.B, plane *testenv.Plane, want int) {
+// awaitHolding waits until so many Clusters show the Probe as attached, or as not attached.
+func awaitHolding(b *testing.B, watch watch.Interface, size int, attached bool) {
 	b.Helper()
-	err := wait.PollUntilContextTimeout(b.Context(), 200*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
-		list := &kubeproberv1.ClusterList{}
-		if err := plane.Client.List(ctx, list); err != nil {
-			return false, err
-		}
-		holding := 0
-		for i := range list.Items {
-			if slices.Contains(list.Items[i].Status.AttachedProbes, "bench") {
-				holding++
+	patience := time.NewTimer(2 * time.Minute)
+	defer patience.Stop()
+	done := map[string]bool{}
+	for len(done) < size {
+		select {
+		case event := <-watch.ResultChan():
+			c, ok := event.Object.(*kubeproberv1.Cluster)
+			if !ok {
+				b.Fatalf("watching Clusters: %v", event)
 			}
+			if slices.Contains(c.Status.AttachedProbes, "bench") == attached {
+				done[c.Name] = true
+			} else {
+				delete(done, c.Name)
+			}
+		case <-patience.C:
+			b.Fatalf("%d of %d clusters are done after two minutes", len(done), size)
 		}
-		return holding == want, nil
-	})
-	if err != nil {
-		b.Fatalf("waiting for %d clusters: %v", want, err)
 	}
 }

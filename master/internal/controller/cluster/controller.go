@@ -37,7 +37,7 @@ import (
 const (
 	// FieldOwner is who writes Clusters, and the objects in managed clusters.
 	FieldOwner = "probe-master"
-	// DefaultReconnectGrace is how long after the start of the master a Cluster that was connected keeps its conditions
+	// DefaultReconnectGrace is how long after the master began to lead a Cluster that was connected keeps its conditions
 	// although its tunnel is not back yet, so that a restart of the master does not look like an outage of the fleet.
 	DefaultReconnectGrace = 45 * time.Second
 	// cleanupPatience is how long a deleted Cluster waits for its managed cluster to be reachable.
@@ -61,6 +61,7 @@ type Reconciler struct {
 	// ReconnectGrace defaults to DefaultReconnectGrace.
 	ReconnectGrace time.Duration
 
+	// started is when the controller started, which is when this replica began to lead.
 	started time.Time
 	slots   *slots
 	mu      sync.Mutex
@@ -80,7 +81,6 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.ReconnectGrace == 0 {
 		r.ReconnectGrace = DefaultReconnectGrace
 	}
-	r.started = time.Now()
 	r.synced = map[string]keys{}
 	r.slots = newSlots(r.Concurrency)
 	return ctrl.NewControllerManagedBy(mgr).
@@ -91,7 +91,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&kubeproberv1.ProbeRun{}, handler.EnqueueRequestsFromMapFunc(clusterOfRun)).
 		WatchesRawSource(r.Beats.ClusterSource()).
 		WatchesRawSource(r.Fleet.Source(func(_ context.Context, cluster string) []reconcile.Request { return requestFor(cluster) })).
-		WatchesRawSource(r.slotSource()).
+		WatchesRawSource(r.startSource()).
 		WithOptions(controller.Options{
 			// Some are left when all slots are taken: they write what heartbeats tell.
 			MaxConcurrentReconciles: r.Concurrency + max(1, r.Concurrency/4),
@@ -100,9 +100,11 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// slotSource wakes a Cluster when there is a slot for it.
-func (r *Reconciler) slotSource() source.Source {
+// startSource notes when this replica begins to lead, which may be long after its start, and wakes a Cluster when there is
+// a slot for it.
+func (r *Reconciler) startSource() source.Source {
 	return source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		r.started = time.Now()
 		r.slots.onFree(func(cluster string) { queue.Add(requestFor(cluster)[0]) })
 		return nil
 	})

@@ -6,6 +6,10 @@ package cluster
 import (
 	"slices"
 	"testing"
+	"time"
+
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
 func TestSlotsGoToThoseThatWaitInTurn(t *testing.T) {
@@ -50,5 +54,25 @@ func TestSlotsGoToThoseThatWaitInTurn(t *testing.T) {
 	}
 	if !s.take("e") || s.take("f") {
 		t.Error("there is not one slot at the end")
+	}
+}
+
+func TestTheControllerBeginsWhenItsReplicaLeads(t *testing.T) {
+	r := &Reconciler{slots: newSlots(1)}
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	defer queue.ShutDown()
+	before := time.Now()
+	if err := r.startSource().Start(t.Context(), queue); err != nil {
+		t.Fatal(err)
+	}
+	if r.started.Before(before) {
+		t.Errorf("the grace for tunnels to come back counts from %s, want from the start of the controller", r.started)
+	}
+	if !r.slots.take("a") || r.slots.take("b") {
+		t.Fatal("there is not one slot")
+	}
+	r.slots.give()
+	if request, _ := queue.Get(); request.Name != "b" {
+		t.Errorf("the queue holds %q, want the cluster that waits for a slot", request.Name)
 	}
 }
