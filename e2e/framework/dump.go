@@ -11,8 +11,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/onsi/ginkgo/v2"
+)
+
+const (
+	dumpsAtOnce = 4
+	dumpTimeout = 10 * time.Second
 )
 
 // DumpOnFailure leaves what there is to know of the clusters in bin/e2e-logs/<spec>/<cluster>/ when the spec has failed.
@@ -49,17 +55,30 @@ func (c *Cluster) dump(ctx context.Context, dir string) {
 		calls["log-"+name+".txt"] = []string{"logs", "-n", namespace, "--all-containers", "--timestamps", name}
 		calls["log-"+name+"-previous.txt"] = []string{"logs", "-n", namespace, "--all-containers", "--timestamps", "--previous", name}
 	}
+	var group sync.WaitGroup
+	turn := make(chan struct{}, dumpsAtOnce)
 	for name, args := range calls {
-		command := c.Kubectl(args...).command(ctx)
-		out, err := command.CombinedOutput()
-		if err != nil {
-			out = append(out, fmt.Sprintf("\n(%v)\n", err)...)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), out, 0o600); err != nil {
-			ginkgo.AddReportEntry("dumping cluster "+c.Name, err)
-		}
+		turn <- struct{}{}
+		group.Go(func() {
+			defer func() { <-turn }()
+			if err := c.dumpOne(ctx, filepath.Join(dir, name), args); err != nil {
+				ginkgo.AddReportEntry("dumping cluster "+c.Name, err)
+			}
+		})
 	}
+	group.Wait()
 	ginkgo.AddReportEntry("logs of cluster "+c.Name, dir)
+}
+
+// dumpOne keeps what a call of kubectl prints. It is bounded: a node that is away gives no logs.
+func (c *Cluster) dumpOne(ctx context.Context, file string, args []string) error {
+	ctx, cancel := context.WithTimeout(ctx, dumpTimeout)
+	defer cancel()
+	out, err := c.Kubectl(args...).command(ctx).CombinedOutput()
+	if err != nil {
+		out = append(out, fmt.Sprintf("\n(%v)\n", err)...)
+	}
+	return os.WriteFile(file, out, 0o600)
 }
 
 // pods are the pods of Kubeprober, as namespace/name.

@@ -76,7 +76,7 @@ func EveryNode(input func() Input) {
 		outcome := awaitRuns(ctx, in.Managed, each, 4, aMinute)
 		Expect(verdicts(outcome)).To(Equal([]string{"alive@" + controlPlane + "=PASS", "alive@" + worker + "=UNKNOWN", each + "@" + worker + "=UNKNOWN"}))
 		absence := result(outcome, each, worker).Message
-		Expect(absence).To(MatchRegexp(`Unschedulable: .*untolerated taint.*node.kubernetes.io/unreachable`))
+		Expect(absence).To(MatchRegexp(`(Unschedulable: .*untolerated taint|NodeLost: node )`))
 		Expect(result(outcome, "alive", worker).Message).To(HavePrefix("not checked: "))
 		Expect(outcome.Status).To(Equal(kubeproberv1.CheckerUnknown))
 

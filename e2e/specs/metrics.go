@@ -26,8 +26,7 @@ func Metrics(input func() Input) {
 	It("shows the metrics to who may read them, and to nobody else", func(ctx SpecContext) {
 		in := input()
 		address := forward(ctx, in.Managed, "deployment/probe-agent", "8443")
-		in.Managed.Kubectl("create", "serviceaccount", account, "-n", "default").Succeed(ctx)
-		token := strings.TrimSpace(in.Managed.Kubectl("create", "token", account, "-n", "default").Quiet().Succeed(ctx))
+		token := tokenOf(ctx, in.Managed, account)
 
 		Expect(status(scrape(ctx, address, ""))).To(Equal(http.StatusUnauthorized))
 		Expect(status(scrape(ctx, address, "not-a-token"))).To(Equal(http.StatusUnauthorized))
@@ -38,10 +37,10 @@ func Metrics(input func() Input) {
 		in := input()
 		// Decisions about who may read are remembered for a minute, so this is another account.
 		const account = account + "-bound"
-		in.Managed.Kubectl("create", "serviceaccount", account, "-n", "default").Succeed(ctx)
+		token := tokenOf(ctx, in.Managed, account)
 		in.Managed.Kubectl("create", "clusterrolebinding", account, "--clusterrole=probe-agent-metrics-reader",
 			"--serviceaccount=default:"+account).Succeed(ctx)
-		token := strings.TrimSpace(in.Managed.Kubectl("create", "token", account, "-n", "default").Quiet().Succeed(ctx))
+		DeferCleanup(func(ctx SpecContext) { in.Managed.Kubectl("delete", "clusterrolebinding", account).Succeed(ctx) }, NodeTimeout(time.Minute))
 		code, text := scrape(ctx, forward(ctx, in.Managed, "deployment/probe-agent", "8443"), token)
 		Expect(code).To(Equal(http.StatusOK))
 
@@ -64,6 +63,14 @@ func Metrics(input func() Input) {
 			Expect(text).NotTo(ContainSubstring(run), "no run has a series of its own")
 		}
 	})
+}
+
+// tokenOf makes a service account for as long as the spec runs, and returns a token of it.
+func tokenOf(ctx context.Context, c *framework.Cluster, account string) string {
+	GinkgoHelper()
+	c.Kubectl("create", "serviceaccount", account, "-n", "default").Succeed(ctx)
+	DeferCleanup(func(ctx SpecContext) { c.Kubectl("delete", "serviceaccount", account, "-n", "default").Succeed(ctx) }, NodeTimeout(time.Minute))
+	return strings.TrimSpace(c.Kubectl("create", "token", account, "-n", "default").Quiet().Succeed(ctx))
 }
 
 // runIDsIn are the IDs of the latest runs of all probes.

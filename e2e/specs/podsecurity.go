@@ -69,8 +69,8 @@ func PodSecurity(input func() Input) {
 	It("refuses an elevated probe, and says what it asks for, when the operator wants that", func(ctx SpecContext) {
 		in := input()
 		const name = "too-curious"
-		setAgentArgs(ctx, in.Managed, "--elevated-probes=Refuse")
 		DeferCleanup(func(ctx SpecContext) { setAgentArgs(ctx, in.Managed) }, NodeTimeout(2*time.Minute))
+		setAgentArgs(ctx, in.Managed, "--elevated-probes=Refuse")
 		p := in.local(name, passScript, inPod(func(p *corev1.PodSpec) { p.HostNetwork, p.HostPID = true, true }))
 		create(ctx, in.Managed, p)
 		deleteLater(in.Managed, p)

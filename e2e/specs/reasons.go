@@ -35,6 +35,10 @@ type fault struct {
 // hold is a script that goes on until it is stopped.
 const hold = "echo working on it; sleep 600"
 
+// fillMemory goes on for a moment after the kernel has ended what took the memory: a runtime on cgroup v1 hears of that later than of
+// the end of a container, and if that comes first it knows of an exit code only.
+const fillMemory = "echo filling up; tail /dev/zero; code=$?; sleep 2; exit $code"
+
 // refused is what the names of containers and priority classes have that the cluster refuses.
 const (
 	noQuota  = "e2e-no-quota"
@@ -110,7 +114,7 @@ func faults(in Input) []fault {
 			message: `JobRefused: .*containers\[0\]\.name: Invalid value: "No Name"`,
 		},
 		{
-			title: "a container exhausts its memory", name: "memory-hog", script: "echo filling up; exec tail /dev/zero", changes: []change{inContainer(func(c *corev1.Container) {
+			title: "a container exhausts its memory", name: "memory-hog", script: fillMemory, changes: []change{inContainer(func(c *corev1.Container) {
 				c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi")}
 			})},
 			message: `OOMKilled: container checker exceeded its memory limit.*filling up`,
@@ -136,7 +140,7 @@ func faults(in Input) []fault {
 			message: `NonZeroExit: container checker ended with exit code 3.*what happened here`,
 		},
 		{
-			title: "the program was killed", name: "killed", script: "echo going down; bash -c 'kill -SEGV $$'; exit $?",
+			title: "the program was killed", name: "killed", script: "echo going down; bash -c 'kill -SEGV $BASHPID'; exit $?",
 			message: `NonZeroExit: container checker ended with exit code 139.*going down`,
 		},
 		{
