@@ -26,7 +26,15 @@ func TestWritesEndAtTheirDeadlineWhenTheNetworkHangs(t *testing.T) {
 			accepted <- conn
 		}()
 		near = f.dialStream(t)
-		return near, <-accepted
+		agentEnd = <-accepted
+		// With the first byte the agent has the credit of the stream.
+		if _, err := agentEnd.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(near, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		return near, agentEnd
 	}
 	// More than the queues of the two ends and of the kernel between them take.
 	const streams, each = 16, 1 << 20
