@@ -49,11 +49,16 @@ func labelled(key string, operator selection.Operator, values ...string) labels.
 	return labels.NewSelector().Add(*requirement)
 }
 
-// trimPod drops the spec but for the node. It also holds the capability of the run.
+// trimPod drops the spec but for the node, and for which init containers are sidecars. It also holds the capability of the run.
 func trimPod(object any) (any, error) {
 	if pod, ok := object.(*corev1.Pod); ok {
 		pod.ManagedFields, pod.Annotations = nil, nil
-		pod.Spec = corev1.PodSpec{NodeName: pod.Spec.NodeName}
+		spec := corev1.PodSpec{NodeName: pod.Spec.NodeName}
+		for i := range pod.Spec.InitContainers {
+			c := &pod.Spec.InitContainers[i]
+			spec.InitContainers = append(spec.InitContainers, corev1.Container{Name: c.Name, RestartPolicy: c.RestartPolicy})
+		}
+		pod.Spec = spec
 		pod.Status.HostIPs, pod.Status.PodIPs, pod.Status.ResourceClaimStatuses = nil, nil, nil
 	}
 	return object, nil

@@ -120,6 +120,18 @@ func changeProbe(ctx context.Context, probe *kubeproberv1.Probe) {
 	Expect(api.Patch(ctx, probe, client.MergeFrom(before))).To(Succeed())
 }
 
+// createNodes makes nodes of a spec's own, and returns the label that selects them.
+func createNodes(ctx context.Context, prefix string, specs map[string]corev1.NodeSpec) map[string]string {
+	GinkgoHelper()
+	label := map[string]string{"suite": prefix}
+	for name, spec := range specs {
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: prefix + "-" + name, Labels: label}, Spec: spec}
+		Expect(api.Create(ctx, node)).To(Succeed())
+		DeferCleanup(func(ctx SpecContext) { Expect(client.IgnoreNotFound(api.Delete(ctx, node))).To(Succeed()) })
+	}
+	return label
+}
+
 func everyMinutes(n int32) kubeproberv1.ProbePolicy { return kubeproberv1.ProbePolicy{RunInterval: &n} }
 
 // jobsOf lists the Jobs of a probe, the oldest first.

@@ -263,15 +263,10 @@ var _ = Describe("A scheduled probe", func() {
 
 	It("runs on each node that the template allows, and tells which it left out", func(ctx SpecContext) {
 		ns := newNamespace(ctx)
-		label := map[string]string{"suite": ns}
-		for name, spec := range map[string]corev1.NodeSpec{
+		label := createNodes(ctx, ns, map[string]corev1.NodeSpec{
 			"a": {}, "b": {}, "cordoned": {Unschedulable: true},
 			"tainted": {Taints: []corev1.Taint{{Key: "special", Effect: corev1.TaintEffectNoSchedule}}},
-		} {
-			node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: ns + "-" + name, Labels: label}, Spec: spec}
-			Expect(api.Create(ctx, node)).To(Succeed())
-			DeferCleanup(func(ctx SpecContext) { Expect(api.Delete(ctx, node)).To(Succeed()) })
-		}
+		})
 		startAgent(ns)
 		probe := &kubeproberv1.Probe{
 			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "every"},
