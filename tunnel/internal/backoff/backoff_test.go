@@ -7,7 +7,11 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestWaitsStayBelowADoublingCeiling(t *testing.T) {
 	for range 50 {

@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"go.uber.org/goleak"
 )
 
 // readPreface parses what r gives, as it comes.
@@ -123,3 +126,22 @@ func TestClusterNames(t *testing.T) {
 		}
 	}
 }
+
+func FuzzNames(f *testing.F) {
+	f.Add("edge-1")
+	f.Add("Edge.1")
+	f.Add("4a1c0f7e-0000-4000-8000-000000000001")
+	f.Add(strings.Repeat("a", 64))
+	label := regexp.MustCompile(`\A[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\z`)
+	uid := regexp.MustCompile(`\A[-a-zA-Z0-9]{1,64}\z`)
+	f.Fuzz(func(t *testing.T, text string) {
+		if err := CheckClusterName(text); (err == nil) != label.MatchString(text) {
+			t.Errorf("cluster name %q: %v", text, err)
+		}
+		if err := CheckUID(text); (err == nil) != uid.MatchString(text) {
+			t.Errorf("UID %q: %v", text, err)
+		}
+	})
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
