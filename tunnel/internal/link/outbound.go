@@ -236,7 +236,7 @@ func (s *Stream) Cancel() {
 func (s *Stream) Expire(expired bool) {
 	s.link.mu.Lock()
 	defer s.link.mu.Unlock()
-	s.expired = false
+	s.expired = expired
 	s.link.space.Broadcast()
 }
 
