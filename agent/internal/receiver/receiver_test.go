@@ -34,18 +34,49 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type memory struct {
 	mu    sync.Mutex
 	err   error
+	tries int
 	taken map[string][]report.Checker
+	// tried tells of each try, as far as somebody listens.
+	tried chan struct{}
+}
+
+func newMemory() *memory {
+	return &memory{taken: map[string][]report.Checker{}, tried: make(chan struct{}, 1)}
 }
 
 func (m *memory) Report(_ context.Context, ref record.Ref, node string, reported []report.Checker, _ time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.tries++
+	select {
+	case m.tried <- struct{}{}:
+	default:
+	}
 	if m.err != nil {
 		return m.err
 	}
 	key := ref.RunID + "@" + node
 	m.taken[key] = append(m.taken[key], reported...)
 	return nil
+}
+
+// set makes every further try fail, or succeed.
+func (m *memory) set(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.err = err
+}
+
+func (m *memory) count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tries
+}
+
+func (m *memory) reset() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.taken = map[string][]report.Checker{}
 }
 
 // attempts keeps the refusals that it is told.
@@ -68,11 +99,14 @@ func (a *attempts) list() []string {
 
 type fixture struct {
 	url       string
+	receiver  *Receiver
 	store     *memory
 	attempts  *attempts
 	authority *capability.Authority
 	clock     *clocktesting.FakePassiveClock
 	logged    *syncBuffer
+	// stop ends the receiver and waits for it.
+	stop func()
 }
 
 type syncBuffer struct {
@@ -94,41 +128,56 @@ func (b *syncBuffer) String() string {
 
 var claims = capability.Claims{Namespace: "kubeprober", Probe: "k8s", OwnerUID: "uid", RunID: "run-1", Deadline: 2000}
 
-// start runs a receiver on a free port until the test ends.
-func start(t *testing.T) *fixture {
+// newFixture makes a receiver that does not listen.
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	authority, err := capability.NewAuthority(bytes.Repeat([]byte{7}, capability.KeySize))
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := &fixture{
-		store: &memory{taken: map[string][]report.Checker{}}, attempts: &attempts{}, authority: authority,
+		store: newMemory(), attempts: &attempts{}, authority: authority,
 		clock: clocktesting.NewFakePassiveClock(time.Unix(1000, 0)), logged: &syncBuffer{},
 	}
 	log := funcr.New(func(prefix, args string) { f.logged.add(prefix + args + "\n") }, funcr.Options{Verbosity: 10})
-	r := New("127.0.0.1:0", authority, f.store, f.attempts, f.clock, log)
-	r.holdFor = 300 * time.Millisecond
+	f.receiver = New("127.0.0.1:0", authority, f.store, f.attempts, f.clock, log)
+	f.receiver.holdFor = 300 * time.Millisecond
+	return f
+}
+
+// start runs a receiver on a free port until the test ends.
+func start(t *testing.T) *fixture {
+	t.Helper()
+	f := newFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- r.Start(ctx) }()
-	f.url = "http://" + (<-r.bound).String()
-	t.Cleanup(func() {
+	go func() { done <- f.receiver.Start(ctx) }()
+	f.url = "http://" + (<-f.receiver.bound).String()
+	f.stop = sync.OnceFunc(func() {
 		cancel()
-		http.DefaultClient.CloseIdleConnections()
 		if err := <-done; err != nil {
 			t.Errorf("stopping: %v", err)
 		}
+	})
+	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		f.stop()
 	})
 	return f
 }
 
 func (f *fixture) urlOf(t *testing.T, c capability.Claims) string {
 	t.Helper()
+	return f.url + "/probe-status/" + f.token(t, c)
+}
+
+func (f *fixture) token(t testing.TB, c capability.Claims) string {
+	t.Helper()
 	token, err := f.authority.Issue(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return f.url + "/probe-status/" + token
+	return token
 }
 
 func post(t *testing.T, url string, body io.Reader) (code int, text string) {
@@ -296,7 +345,7 @@ func TestASlowReportIsCutOffWithoutHoldingUpOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := &memory{taken: map[string][]report.Checker{}}
+	store := newMemory()
 	server := &http.Server{
 		Handler:           New("", authority, store, &attempts{}, clock.RealClock{}, logr.Discard()).Handler(),
 		ReadTimeout:       200 * time.Millisecond,
@@ -345,11 +394,11 @@ func TestTheReceiverIsReadyWhileItListens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := New("127.0.0.1:0", authority, &memory{}, &attempts{}, clock.RealClock{}, logr.Discard())
+	r := New("127.0.0.1:0", authority, newMemory(), &attempts{}, clock.RealClock{}, logr.Discard())
 	if r.Ready(nil) == nil {
 		t.Error("ready before it listens")
 	}
-	if err := New("no-address", authority, &memory{}, &attempts{}, clock.RealClock{}, logr.Discard()).Start(t.Context()); err == nil {
+	if err := New("no-address", authority, newMemory(), &attempts{}, clock.RealClock{}, logr.Discard()).Start(t.Context()); err == nil {
 		t.Error("an address that cannot be listened on is no error")
 	}
 }
