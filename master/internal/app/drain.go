@@ -19,6 +19,8 @@ const (
 	// 330 a second without haste, and the agents of a small fleet are back at once.
 	spreadPerTunnel = 3 * time.Millisecond
 	maxSpread       = 30 * time.Second
+	// leastDrain is what a server has even if the one before used all of the time: agents are told to come back in it.
+	leastDrain = time.Second
 )
 
 // spread is the time over which the agents of so many tunnels are to come back.
@@ -26,7 +28,8 @@ func spread(tunnels int) time.Duration {
 	return min(time.Duration(tunnels)*spreadPerTunnel, maxSpread)
 }
 
-// deadline is the one time by which all servers have drained. It begins to run when the first of them is told to stop.
+// deadline is the one time by which all servers have drained, one after the other. It begins to run when the first of them
+// is told to stop.
 type deadline struct {
 	within time.Duration
 
@@ -38,7 +41,11 @@ func (d *deadline) time() time.Time {
 	if d == nil {
 		return time.Now()
 	}
-	d.once.Do(func() { d.at = time.Now().Add(d.within) })
+	now := time.Now()
+	d.once.Do(func() { d.at = now.Add(d.within) })
+	if least := now.Add(min(leastDrain, d.within)); d.at.Before(least) {
+		return least
+	}
 	return d.at
 }
 

@@ -28,6 +28,22 @@ func TestSpreadGrowsWithTheFleet(t *testing.T) {
 	}
 }
 
+func TestServersThatStopOneAfterTheOtherShareOneDeadline(t *testing.T) {
+	d := &deadline{within: time.Hour}
+	first := d.time()
+	if again := d.time(); !again.Equal(first) {
+		t.Errorf("the second has until %s, want %s as the first", again, first)
+	}
+	late := &deadline{within: time.Hour}
+	late.once.Do(func() { late.at = time.Now().Add(-time.Minute) })
+	if left := time.Until(late.time()); left <= 0 || left > leastDrain {
+		t.Errorf("when the time is over %s are left, want up to %s", left, leastDrain)
+	}
+	if left := time.Until((&deadline{}).time()); left > 0 {
+		t.Errorf("without a time to drain %s are left", left)
+	}
+}
+
 // everybody lets every agent have the name that it asks for.
 type everybody struct{}
 

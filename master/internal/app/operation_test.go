@@ -109,7 +109,7 @@ var _ = Describe("the metrics server", func() {
 		})
 	}
 
-	It("shows the tunnels and what was refused", func(ctx SpecContext) {
+	It("shows the tunnels, what was refused, and connections that say nothing", func(ctx SpecContext) {
 		name := metav1.ObjectMeta{Name: "observer"}
 		Expect(plane.Client.Create(ctx, &rbacv1.ClusterRole{ObjectMeta: name, Rules: []rbacv1.PolicyRule{{
 			NonResourceURLs: []string{"/metrics", tunnelsPath}, Verbs: []string{"get"},
@@ -119,6 +119,13 @@ var _ = Describe("the metrics server", func() {
 			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "default", Name: name.Name}},
 		})).To(Succeed())
 		token := tokenOf(ctx, "default", name.Name)
+		silent, err := (&net.Dialer{}).DialContext(ctx, "tcp", strings.TrimPrefix(hubURL, "http://"))
+		Expect(err).NotTo(HaveOccurred())
+		defer func() { _ = silent.Close() }()
+		Eventually(func() (string, error) {
+			_, body, err := fetch(ctx, insecure(), http.MethodGet, "https://"+options.MetricsAddress+"/metrics", token, nil)
+			return body, err
+		}).Should(ContainSubstring("kubeprober_tunnel_unauthenticated_connections 1\n"))
 		for path, want := range map[string]string{
 			"/metrics": "kubeprober_tunnel_tunnels ", "/metrics?": "kubeprober_clusters_refused_total ", tunnelsPath: `"tunnels":`,
 		} {
@@ -127,6 +134,24 @@ var _ = Describe("the metrics server", func() {
 				return body, err
 			}).Should(ContainSubstring(want))
 		}
+	})
+})
+
+var _ = Describe("the file of secrets", func() {
+	It("is read again when it changes, and what it held stays valid for a while", func(ctx SpecContext) {
+		former, err := os.ReadFile(options.SecretFile)
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(func() { Expect(os.WriteFile(options.SecretFile, former, 0o600)).To(Succeed()) })
+		managed := &testenv.Managed{Name: "rotating", UID: "rotating-uid", Namespace: "kubeprober"}
+		beat := func(secret string) (int, error) {
+			code, _, err := managed.Post(ctx, hubURL, secret, []byte(`{"probeNamespace":"kubeprober"}`))
+			return code, err
+		}
+		Expect(beat("battery-staple")).To(Equal(http.StatusUnauthorized))
+		Expect(os.WriteFile(options.SecretFile, []byte("battery-staple\n"), 0o600)).To(Succeed())
+		Eventually(beat).WithArguments("battery-staple").Should(Equal(http.StatusNoContent))
+		Expect(beat(testenv.Secret)).To(Equal(http.StatusNoContent))
+		Expect(beat("neither")).To(Equal(http.StatusUnauthorized))
 	})
 })
 
