@@ -31,6 +31,7 @@ import (
 	"github.com/kubeprober/kubeprober/agent/internal/capability"
 	"github.com/kubeprober/kubeprober/agent/internal/controller/probe"
 	"github.com/kubeprober/kubeprober/agent/internal/controller/proberun"
+	"github.com/kubeprober/kubeprober/agent/internal/footprint"
 	"github.com/kubeprober/kubeprober/agent/internal/heartbeat"
 	"github.com/kubeprober/kubeprober/agent/internal/metrics"
 	"github.com/kubeprober/kubeprober/agent/internal/metricsauth"
@@ -115,7 +116,7 @@ func (a *agent) makeManager(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
-	return nil
+	return a.mgr.Add(&footprint.Trimmer{Log: a.log.WithName("footprint")})
 }
 
 // learn reads what the agent must know before it starts: which cluster this is, and the key of report URLs.
