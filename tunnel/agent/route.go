@@ -27,6 +27,7 @@ type route struct {
 type outcome struct {
 	lasted time.Duration // 0 when there was none
 	err    error
+	slept  bool // the machine did, meanwhile
 }
 
 // keepConnected keeps a tunnel to the hub up until ctx ends. When the hub says that it
@@ -36,7 +37,7 @@ func (a *route) keepConnected(ctx context.Context, listener *listener) {
 		a.opts.Log.Info("The tunnel is not encrypted and its hub is not verified: use an https address outside the cluster's own network", "hub", a.url)
 	}
 	var waits backoff.Backoff
-	former := make(chan outcome) // how the session before ended
+	former := make(chan outcome) // how the session ended that its hub drained
 	close(former)
 	for ctx.Err() == nil {
 		woken, start := a.wakes.wait(), time.Now()
@@ -44,27 +45,33 @@ func (a *route) keepConnected(ctx context.Context, listener *listener) {
 		ended := make(chan outcome, 1)
 		go func() {
 			lasted, err := a.session(ctx, listener, drained)
-			ended <- outcome{lasted, err}
+			ended <- outcome{lasted, err, isClosed(woken)}
 		}()
+		var o outcome
+		var spread time.Duration
+		told := true
 		select {
-		case o := <-ended:
-			if o.lasted >= healthyTime || isClosed(woken) {
-				waits.Reset()
+		case spread = <-drained:
+		case o = <-ended:
+			if told = len(drained) > 0; told {
+				spread = <-drained
 			}
+			ended <- o
+		}
+		if !told {
 			if ctx.Err() == nil {
 				a.pause(ctx, &waits, o)
 			}
-		case spread := <-drained:
-			<-former // there are never more than two
-			if time.Since(start) >= healthyTime {
-				waits.Reset()
-			}
-			former = make(chan outcome, 1)
-			go func(former chan<- outcome) { former <- <-ended }(former)
-			delay := rand.N(spread+1) + waits.Next()
-			a.opts.Log.Info("The hub is going to stop, connecting anew", "hub", a.url, "in", delay.Round(time.Millisecond).String())
-			backoff.Sleep(ctx, delay)
+			continue
 		}
+		<-former // there are never more than two
+		former = ended
+		if time.Since(start) >= healthyTime {
+			waits.Reset()
+		}
+		delay := rand.N(spread+1) + waits.Next()
+		a.opts.Log.Info("The hub is going to stop, connecting anew", "hub", a.url, "in", delay.Round(time.Millisecond).String())
+		backoff.Sleep(ctx, delay)
 	}
 	<-former
 }
@@ -73,7 +80,7 @@ func (a *route) keepConnected(ctx context.Context, listener *listener) {
 // does not wait for what it meant to wait for before it slept.
 func (a *route) pause(ctx context.Context, waits *backoff.Backoff, o outcome) {
 	woken := a.wakes.wait()
-	delay := reconnectDelay(waits, o.err)
+	delay := o.delay(waits)
 	a.report(o.err, o.lasted, delay)
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
@@ -111,11 +118,14 @@ func isExposed(address string) bool {
 	return len(labels) != 1 && (len(labels) < 3 || labels[2] != "svc")
 }
 
-// reconnectDelay returns how long to wait after err.
-func reconnectDelay(waits *backoff.Backoff, err error) time.Duration {
+// delay returns how long to wait after o.
+func (o outcome) delay(waits *backoff.Backoff) time.Duration {
+	if o.lasted >= healthyTime || o.slept {
+		waits.Reset()
+	}
 	delay := waits.Next()
 	var refused *refusedError
-	if !errors.As(err, &refused) {
+	if !errors.As(o.err, &refused) {
 		return delay
 	}
 	if refused.status == http.StatusUnauthorized || refused.status == http.StatusForbidden {

@@ -53,8 +53,8 @@ func (t *tunnel) drain(spread time.Duration) {
 	}
 }
 
-// idle ends a tunnel that drains.
-func (t *tunnel) idle() { t.close(errDrained) }
+// idle ends a tunnel that drains, once the agent was told.
+func (t *tunnel) idle() { t.link.Finish(errDrained) }
 
 var errDrained = errors.New("the hub drains")
 

@@ -365,6 +365,22 @@ func (c *Conn) NotifyDrain(spread time.Duration) {
 	c.flushLater()
 }
 
+// Finish closes the connection for the given cause as soon as what waits was written. It does not
+// wait for that.
+func (c *Conn) Finish(cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed != nil { // Wait may be under way, which bears no new goroutines
+		return
+	}
+	c.background.Go(func() {
+		c.writing.Lock()
+		c.writeQueue(math.MaxInt)
+		c.writing.Unlock()
+		c.Abort(cause)
+	})
+}
+
 func (c *Conn) onNotice(body []byte) {
 	text, ok := strings.CutPrefix(string(body), drainNotice)
 	if !ok || c.onDrain == nil {
