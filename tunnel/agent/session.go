@@ -128,7 +128,7 @@ func (s *session) dial(ctx context.Context, network, address string) (net.Conn, 
 	open, err := s.enter(c)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, s.failed(err)
 	case network != protocol.Network || address != protocol.KubeAPI:
 		c.refusal = "no such target"
 	case open > s.limit:
@@ -136,11 +136,21 @@ func (s *session) dial(ctx context.Context, network, address string) (net.Conn, 
 	default:
 		c.accept()
 		if err := s.listener.offer(ctx, c.stream); err != nil {
-			s.leave(c)
-			return nil, fmt.Errorf("the agent is shutting down: %w", err)
+			_ = c.Close() // it returns no error
+			return nil, s.failed(fmt.Errorf("the agent is shutting down: %w", err))
 		}
 	}
 	return c, nil
+}
+
+// failed returns err, the end of a dial: when the tunnel is going down only after remotedialer
+// has closed all its connections. After a dial that failed remotedialer closes its end
+// without a lock against that.
+func (s *session) failed(err error) error {
+	if s.isClosing() {
+		<-s.over
+	}
+	return err
 }
 
 // enter books c and returns how many carriers there are with it.
