@@ -42,7 +42,7 @@ const (
 	healthyTime = time.Minute
 )
 
-// Options configure an Agent. All but RootCAs and Version are required.
+// Options configure an Agent. HubURL, Cluster, UID, Secret and Target are required.
 type Options struct {
 	// HubURL is the address of the hub: http, https, ws or wss, host, port, and a path
 	// only when the hub is served below one.
@@ -62,10 +62,12 @@ type Options struct {
 	Target http.Handler
 	// RootCAs verify the hub's certificate; nil takes those of the system.
 	RootCAs *x509.CertPool
+	// ReadRootCAs, when it is set, takes the place of RootCAs. It is called for each connect.
+	ReadRootCAs func() (*x509.CertPool, error)
 	// PinnedKeys, if there are any, are what the public key of the hub's certificate must
 	// be one of: base64 of the SHA-256 sum of its SubjectPublicKeyInfo, as in
 	// "sha256//...". The certificate need not be signed by a known authority then, unless
-	// RootCAs are given.
+	// RootCAs or ReadRootCAs are given.
 	PinnedKeys []string
 	// Proxy returns the proxy for a URL, nil for none: http, https or socks5, with a name
 	// and a password if need be. Default: what HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the

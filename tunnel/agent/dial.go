@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -24,6 +25,12 @@ func (a *route) dialHub(ctx context.Context, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	roots := a.opts.RootCAs
+	if a.opts.ReadRootCAs != nil {
+		if roots, err = a.opts.ReadRootCAs(); err != nil {
+			return nil, err
+		}
+	}
 	secure := hub.Scheme == "wss"
 	via, err := a.proxyFor(hub)
 	if err != nil {
@@ -38,15 +45,15 @@ func (a *route) dialHub(ctx context.Context, address string) (net.Conn, error) {
 	if err != nil || !secure {
 		return conn, err
 	}
-	return handshake(ctx, conn, a.tlsConfig(hub.Hostname()))
+	return handshake(ctx, conn, a.tlsConfig(hub.Hostname(), roots))
 }
 
 // tlsConfig verifies the hub by its authority, its pinned key, or both.
-func (a *route) tlsConfig(name string) *tls.Config {
-	config := &tls.Config{ServerName: name, RootCAs: a.opts.RootCAs, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+func (a *route) tlsConfig(name string, roots *x509.CertPool) *tls.Config {
+	config := &tls.Config{ServerName: name, RootCAs: roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	if len(a.pins) > 0 {
 		// A pinned key says more than a chain of signatures.
-		config.InsecureSkipVerify = a.opts.RootCAs == nil
+		config.InsecureSkipVerify = roots == nil
 		config.VerifyConnection = a.checkPin
 	}
 	return config

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/url"
 	"os"
 
 	"github.com/go-logr/logr"
@@ -63,8 +65,8 @@ func Run(ctx context.Context, p Process) error {
 }
 
 func serve(ctx context.Context, p Process, f *flags, s *settings, log logr.Logger) error {
-	roots, err := readRoots(f.masterCAFile)
-	if err != nil {
+	readRoots := func() (*x509.CertPool, error) { return rootsFrom(f.masterCAFile) }
+	if _, err := readRoots(); err != nil {
 		return err
 	}
 	config, err := clusterConfig(f.kubeconfig)
@@ -82,10 +84,10 @@ func serve(ctx context.Context, p Process, f *flags, s *settings, log logr.Logge
 		Secret:  func() ([]byte, error) { return secret(f, p.Env) },
 		Version: p.Version,
 		Target:  target,
-		RootCAs: roots,
 		Log:     log,
 
-		PinnedKeys: f.masterPins,
+		ReadRootCAs: readRoots,
+		PinnedKeys:  f.masterPins,
 	}
 	if err := agent.CheckOptions(opts); err != nil {
 		return err
@@ -118,12 +120,20 @@ func connect(ctx context.Context, config *rest.Config, opts agent.Options, healt
 // clusterConfig takes the service account of the pod unless a kubeconfig is named.
 func clusterConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
-		return rest.InClusterConfig()
+		config, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, err
+		}
+		// HTTPS_PROXY is for the way to the master: a proxy outside the cluster neither
+		// reaches its API server nor has anything to see there.
+		config.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
+		return config, nil
 	}
 	return clientcmd.BuildConfigFromFlags("", kubeconfig)
 }
 
-func readRoots(path string) (*x509.CertPool, error) {
+// rootsFrom returns nil, which stands for the system's, when there is no path.
+func rootsFrom(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
 	}

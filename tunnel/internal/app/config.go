@@ -52,7 +52,7 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	set.StringVar(&f.masterAddr, "probe-master-addr", "", "The master's address, http(s)://host:port. Overrides PROBE_MASTER_ADDR and the config file.")
 	set.StringVar(&f.cluster, "cluster-name", "", "The name of this cluster. Overrides CLUSTER_NAME and the config file.")
 	set.StringVar(&f.secretFile, "secret-key-file", "", "A file with the secret key; it is read anew for each connect. Overrides SECRET_KEY and the config file. Default "+defaultSecretFile+", when there is one.")
-	set.StringVar(&f.masterCAFile, "master-ca-file", "", "A PEM file with the certificates that verify the master. Default: those of the system.")
+	set.StringVar(&f.masterCAFile, "master-ca-file", "", "A PEM file with the certificates that verify the master; it is read anew for each connect. Default: those of the system.")
 	set.Func("master-key-pin", "A public key that the master's certificate may have: sha256//BASE64 of the SHA-256 sum of its SubjectPublicKeyInfo. May be given more than once. Without --master-ca-file the certificate then needs no known authority.", func(text string) error {
 		f.masterPins = append(f.masterPins, text)
 		return nil
