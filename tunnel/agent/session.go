@@ -125,20 +125,15 @@ func (s *session) onDrain(spread time.Duration) {
 // and it is no address: nothing that comes from the wire is dialled.
 func (s *session) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	c := newCarrier(s)
-	open, err := s.enter(c)
-	switch {
-	case err != nil:
+	if err := s.enter(c, network == protocol.Network && address == protocol.KubeAPI); err != nil {
 		return nil, s.failed(err)
-	case network != protocol.Network || address != protocol.KubeAPI:
-		c.refusal = "no such target"
-	case open > s.limit:
-		c.refusal = fmt.Sprintf("%d streams are open already", s.limit)
-	default:
-		c.accept()
-		if err := s.listener.offer(ctx, c.stream); err != nil {
-			_ = c.Close() // it returns no error
-			return nil, s.failed(fmt.Errorf("the agent is shutting down: %w", err))
-		}
+	}
+	if c.stream == nil {
+		return c, nil
+	}
+	if err := s.listener.offer(ctx, c.stream); err != nil {
+		_ = c.Close() // it returns no error
+		return nil, s.failed(fmt.Errorf("the agent is shutting down: %w", err))
 	}
 	return c, nil
 }
@@ -153,15 +148,23 @@ func (s *session) failed(err error) error {
 	return err
 }
 
-// enter books c and returns how many carriers there are with it.
-func (s *session) enter(c *carrier) (int, error) {
+// enter books c, and gives it a stream or the reason why it is refused: the end of the tunnel
+// finds it complete.
+func (s *session) enter(c *carrier, known bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return 0, errors.New("the tunnel is closing")
+	switch {
+	case s.closed:
+		return errors.New("the tunnel is closing")
+	case !known:
+		c.refusal = "no such target"
+	case len(s.carriers) >= s.limit:
+		c.refusal = fmt.Sprintf("%d streams are open already", s.limit)
+	default:
+		c.accept()
 	}
 	s.carriers[c] = struct{}{}
-	return len(s.carriers), nil
+	return nil
 }
 
 // isClosing tells whether the tunnel is going down.
