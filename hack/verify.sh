@@ -18,7 +18,7 @@ make --no-print-directory generate manifests render
 after=$(snapshot)
 stale=$(comm -3 <(echo "$before") <(echo "$after") | awk 'NF {print $1}' | sort -u)
 
-for module in apis tunnel master agent kubectl-probe probers e2e tunnel/bench hack/engine hack/kube hack/kube/etcd hack/lint hack/node/pause hack/tools hack/tools/crdtrim; do
+for module in apis tunnel master agent kubectl-probe probers e2e e2e/checkers/go tunnel/bench hack/engine hack/kube hack/kube/etcd hack/lint hack/node/pause hack/tools hack/tools/crdtrim; do
 	(cd "$module" && GOWORK=off go mod tidy -diff >/dev/null) || untidy+=" $module"
 done
 

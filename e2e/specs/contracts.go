@@ -29,7 +29,7 @@ var contracts = []contract{
 		verdicts: []string{"checker=PASS"}, message: "^all 3 disks are there$",
 	},
 	{
-		title: "exit code 1 for ERROR", name: "exit-1", script: "echo looking; echo disk 2 is gone >&2; exit 1",
+		title: "exit code 1 for ERROR", name: "exit-1", script: "echo looking >&2; echo disk 2 is gone >&2; exit 1",
 		verdicts: []string{"checker=ERROR"}, message: "^disk 2 is gone$",
 	},
 	{

@@ -167,6 +167,10 @@ func StartFaults(input func() Input) {
 	It("starts probes that cannot judge", func(ctx SpecContext) {
 		in := input()
 		apply(ctx, in.Managed, refusals)
+		// The API server takes a moment to learn of a policy.
+		unwelcome := in.Managed.Kubectl("run", unwanted, "-n", namespace, "--image=i", "--dry-run=server").Quiet()
+		Eventually(func() string { return unwelcome.Run(ctx).Stderr }).WithContext(ctx).WithTimeout(soon).WithPolling(500 * time.Millisecond).
+			Should(ContainSubstring("nobody wants this pod here"))
 		for _, f := range faults(in) {
 			create(ctx, in.Managed, in.local(f.name, f.script, f.changes...))
 		}
@@ -227,4 +231,3 @@ func expectReason(outcome *kubeproberv1.ProbeOutcome, message string) {
 		Expect(r.Status).To(Equal(kubeproberv1.CheckerUnknown), fmt.Sprint(r))
 	}
 }
-
