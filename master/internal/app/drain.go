@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	// spreadPerTunnel and maxSpread say over which time the agents of a hub that stops come back: the next one takes about
-	// 330 a second without haste, and the agents of a small fleet are back at once.
+	// spreadPerTunnel, minSpread and maxSpread say over which time the agents of a hub that stops come back: the next one
+	// takes about 330 a second without haste. It is not there at once: who comes too early waits longer each time.
 	spreadPerTunnel = 3 * time.Millisecond
+	minSpread       = 4 * time.Second
 	maxSpread       = 30 * time.Second
 	// leastDrain is what a server has even if the one before used all of the time: agents are told to come back in it.
 	leastDrain = time.Second
@@ -25,7 +26,7 @@ const (
 
 // spread is the time over which the agents of so many tunnels are to come back.
 func spread(tunnels int) time.Duration {
-	return min(time.Duration(tunnels)*spreadPerTunnel, maxSpread)
+	return min(max(time.Duration(tunnels)*spreadPerTunnel, minSpread), maxSpread)
 }
 
 // deadline is the one time by which all servers have drained, one after the other. It begins to run when the first of them
