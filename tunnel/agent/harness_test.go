@@ -72,7 +72,7 @@ func serveAt(t *testing.T, address string, handler http.Handler) *httptest.Serve
 
 // stop ends the hub, as often as it is called.
 func (s *site) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), patience) //nolint:usetesting // it is called when the test's is over
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {
 		panic(err)

@@ -49,7 +49,7 @@ func play(role string) int {
 	if _, err := input.ReadString('\n'); err != nil {
 		return 0 // the test ended before
 	}
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // it is a process
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var group sync.WaitGroup
 	switch role {

@@ -216,7 +216,9 @@ func TestHTTPProxyIsForHubsWithoutTLS(t *testing.T) {
 	go func() { served <- plain.Serve(listener) }()
 	t.Cleanup(func() {
 		_ = plain.Close()
-		<-served
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 	proxy := newProxy(t, connectTo(listener.Addr().String(), ""))
 	setProxies(t, map[string]string{"HTTP_PROXY": proxy.address(), "HTTPS_PROXY": "http://127.0.0.1:1"})

@@ -117,7 +117,9 @@ func TestWhatArrivesEndsAProbe(t *testing.T) {
 	case <-time.After(600 * time.Millisecond): // twice the time that it was given
 	}
 	_ = far.Close()
-	<-read
+	if err := <-read; err == nil {
+		t.Error("the far end is gone, and a read succeeds")
+	}
 }
 
 func TestForeignDeadlinesDoNothingOnceArmed(t *testing.T) {
