@@ -51,6 +51,11 @@ var contracts = []contract{
 		verdicts: []string{"disk-1=PASS", "disk-2=INFO"}, message: "^a new one$",
 	},
 	{
+		title: "no verdict from a line that is none", name: "lines-odd",
+		script:   "echo 'disk-1 ok fast enough'; echo 'disk-2 broken since yesterday'",
+		verdicts: []string{"disk-1=PASS", "lines-odd=UNKNOWN"}, message: "InvalidOutput: .*disk-2 broken since yesterday",
+	},
+	{
 		title: "Kuberhealthy's report of success", name: "kh-ok",
 		script: `curl --fail-with-body -sS -X POST -H "kh-run-uuid: $KH_RUN_UUID" -H 'Content-Type: application/json' ` +
 			`-d '{"ok":true,"errors":[]}' "$KH_REPORTING_URL" && [[ $KH_POD_NAMESPACE == kubeprober && $KH_CHECK_RUN_DEADLINE -gt $(date +%s) ]]`,

@@ -12,6 +12,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	kubeproberv1 "github.com/kubeprober/kubeprober/apis/v1"
 	"github.com/kubeprober/kubeprober/e2e/framework"
@@ -168,7 +169,7 @@ func StartFaults(input func() Input) {
 		in := input()
 		apply(ctx, in.Managed, refusals)
 		// The API server takes a moment to learn of a policy.
-		unwelcome := in.Managed.Kubectl("run", unwanted, "-n", namespace, "--image=i", "--dry-run=server").Quiet()
+		unwelcome := in.Managed.Kubectl("run", unwanted, "-n", "default", "--image=i", "--dry-run=server").Quiet()
 		Eventually(func() string { return unwelcome.Run(ctx).Stderr }).WithContext(ctx).WithTimeout(soon).WithPolling(500 * time.Millisecond).
 			Should(ContainSubstring("nobody wants this pod here"))
 		for _, f := range faults(in) {
@@ -193,6 +194,17 @@ func Reasons(input func() Input) {
 			Expect(outcome.Message).To(HavePrefix(f.name + ": "))
 		})
 	}
+
+	It("tells that a diagnosis names a Probe that does not exist", func(ctx SpecContext) {
+		in := input()
+		run := &kubeproberv1.ProbeRun{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "of-nothing"}}
+		run.Spec.Probes = []kubeproberv1.RunProbe{{Name: "nobody-made-it"}}
+		Expect(in.Managed.Client.Create(ctx, run)).To(Succeed())
+		run = framework.Await(ctx, in.Managed, run, aMinute, "is finished", func(r *kubeproberv1.ProbeRun) bool { return r.Status.Phase.Finished() })
+		Expect(run.Status.Phase).To(Equal(kubeproberv1.RunIncomplete))
+		Expect(run.Status.Probes[0].Status).To(Equal(kubeproberv1.CheckerUnknown))
+		Expect(run.Status.Probes[0].Message).To(MatchRegexp("ProbeNotFound: .*nobody-made-it"))
+	})
 
 	It("shows all of them as UNKNOWN in kubectl probe status", func(ctx SpecContext) {
 		in := input()

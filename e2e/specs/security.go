@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -22,13 +23,13 @@ func Security(input func() Input) {
 	It("grants no wildcard to any of its service accounts", func(ctx SpecContext) {
 		in := input()
 		for _, c := range []*framework.Cluster{in.Master, in.Managed} {
-			accounts := strings.Fields(c.Kubectl("get", "serviceaccounts", "-n", namespace, "-o", "jsonpath={.items[*].metadata.name}").Succeed(ctx))
+			accounts := accountsOf(ctx, c)
 			Expect(len(accounts)).To(BeNumerically(">", 1))
 			for _, account := range accounts {
-				for _, in := range []string{namespace, "default", "kube-system"} {
+				for _, in := range []string{namespace, elevatedNamespace, "default", "kube-system"} {
 					// Every service account may read the discovery documents, whose paths have wildcards.
 					everyones := grants(ctx, c, "default:default", in)
-					for grant := range grants(ctx, c, namespace+":"+account, in) {
+					for grant := range grants(ctx, c, account, in) {
 						if !everyones[grant] {
 							Expect(grant).NotTo(ContainSubstring("*"), "%s in namespace %s of cluster %s", account, in, c.Name)
 						}
@@ -61,6 +62,13 @@ func Security(input func() Input) {
 const caOf = "CA"
 
 var jwt = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`)
+
+// accountsOf are the service accounts in our namespaces, as namespace:name.
+func accountsOf(ctx context.Context, c *framework.Cluster) []string {
+	GinkgoHelper()
+	all := c.Kubectl("get", "serviceaccounts", "-A", "-o", "jsonpath={range .items[*]}{.metadata.namespace}:{.metadata.name} {end}").Quiet().Succeed(ctx)
+	return slices.DeleteFunc(strings.Fields(all), func(account string) bool { return !strings.HasPrefix(account, namespace) })
+}
 
 // grants are the lines of `kubectl auth can-i --list` for a service account.
 func grants(ctx context.Context, c *framework.Cluster, account, in string) map[string]bool {

@@ -25,10 +25,24 @@ spec:
       %s
 `
 
-// Worker is about what the service account of checkers can reach beyond its own checks: nothing.
+// Worker is about what the service accounts of checkers, that of elevated ones included, can reach beyond their own checks: nothing.
 func Worker(input func() Input) {
-	const worker = "--as=system:serviceaccount:" + namespace + ":kubeprober-worker"
+	for _, home := range []string{namespace, elevatedNamespace} {
+		Context("in namespace "+home, func() { workerOf(input, "--as=system:serviceaccount:"+home+":kubeprober-worker") })
+	}
 
+	It("keeps checkers from making anything where elevated pods are admitted", func(ctx SpecContext) {
+		for _, home := range []string{namespace, elevatedNamespace} {
+			for _, kind := range []string{"pods", "deployments", "jobs", "services"} {
+				answer := input().Managed.Kubectl("auth", "can-i", "create", kind, "-n", elevatedNamespace,
+					"--as=system:serviceaccount:"+home+":kubeprober-worker").Run(ctx)
+				Expect(answer.Stdout).To(Equal("no\n"), "%s by the account in %s", kind, home)
+			}
+		}
+	})
+}
+
+func workerOf(input func() Input, worker string) {
 	DescribeTable("keeps checkers from", func(ctx SpecContext, automount bool, container, pod, want string) {
 		manifest := fmt.Sprintf(workerDeployment, namespace, automount, container, pod)
 		out := input().Managed.Kubectl("create", "--dry-run=server", "-f", "-", worker).Stdin(manifest).Fail(ctx)

@@ -39,6 +39,12 @@ def check(name, function):
     return {"name": name, "status": status, "message": message}
 
 
+def give_up(why):
+    """Ends with 2: that nobody took the report proves nothing about the cluster."""
+    print(why, file=sys.stderr)
+    sys.exit(2)
+
+
 def report(checkers):
     """Posts the results; 429 and 503 are worth another attempt until the deadline of the run, and so is no answer."""
     deadline = datetime.datetime.fromisoformat(os.environ["KUBEPROBER_RUN_DEADLINE"])
@@ -48,16 +54,16 @@ def report(checkers):
             os.environ["KUBEPROBER_STATUS_REPORT_URL"], data=body, headers={"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=20):
+            with urllib.request.urlopen(request, timeout=90):
                 return
         except urllib.error.HTTPError as err:
             if err.code not in (429, 503):
-                sys.exit(f"the report was refused with {err.code}: {err.read().decode(errors='replace')}")
+                give_up(f"the report was refused with {err.code}: {err.read().decode(errors='replace')}")
             pause = float(err.headers.get("Retry-After", "1"))
         except OSError:
             pause = 1.0
         if datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=pause) > deadline:
-            sys.exit("the report found no taker before the deadline")
+            give_up("the report found no taker before the deadline")
         time.sleep(pause)
 
 
