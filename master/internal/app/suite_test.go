@@ -129,6 +129,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		Expect(<-ended).To(Succeed())
 	})
 	Eventually(func() (int, error) { return status(ctx, "http://"+options.HealthAddress+"/readyz", "") }).Should(Equal(http.StatusOK))
+	awaitTrust(ctx)
 })
 
 // frontProxy makes what the API server proves itself with to extension API servers.
