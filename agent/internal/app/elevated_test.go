@@ -59,7 +59,6 @@ func events(ctx context.Context, namespace, reason string) []eventsv1.Event {
 	return found
 }
 
-
 var _ = Describe("A probe that needs more than Pod Security restricted", func() {
 	It("runs in a namespace of its own, and one that does not stays", func(ctx SpecContext) {
 		ns, elevated := enforce(ctx, podsecurity.LevelRestricted), enforce(ctx, podsecurity.LevelPrivileged)

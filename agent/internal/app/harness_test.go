@@ -50,6 +50,12 @@ func newNamespace(ctx context.Context) string {
 // startAgent runs an agent until the spec ends or stop is called.
 func startAgent(namespace string, change ...func(*app.Options)) *agentUnderTest {
 	GinkgoHelper()
+	return startAgentOn(config, namespace, change...)
+}
+
+// startAgentOn runs an agent with another configuration of its client.
+func startAgentOn(config *rest.Config, namespace string, change ...func(*app.Options)) *agentUnderTest {
+	GinkgoHelper()
 	a := &agentUnderTest{namespace: namespace, done: make(chan error, 1), health: freeAddress()}
 	reports := freeAddress()
 	options := &app.Options{

@@ -170,6 +170,43 @@ var _ = Describe("Two replicas", func() {
 	})
 })
 
+var _ = Describe("Two replicas that both believe to lead", func() {
+	It("make one Job for each time that a probe is due, and record its end once", func(ctx SpecContext) {
+		ns := newNamespace(ctx)
+		startAgent(ns)
+		startAgent(ns)
+		probes := map[string]*kubeproberv1.Probe{}
+		for i := range 3 {
+			name := fmt.Sprintf("k8s-%d", i)
+			probes[name] = createProbe(ctx, ns, name, kubeproberv1.ProbePolicy{})
+		}
+		const runs = 3
+		for generation := 1; generation <= runs; generation++ {
+			for name, probe := range probes {
+				job := newestJob(ctx, ns, name, generation)
+				pod := startPod(ctx, job)
+				code, text := post(job, results("a=PASS"))
+				Expect(code).To(Equal(http.StatusOK), text)
+				endWell(ctx, job, pod)
+				Eventually(func() []kubeproberv1.RunRecord { return outcomeOf(ctx, ns, name).History }).Should(HaveLen(generation))
+				if generation < runs {
+					changeProbe(ctx, probe)
+				}
+			}
+		}
+		for name := range probes {
+			Consistently(func(g Gomega) {
+				ids := map[string]bool{}
+				for _, record := range outcomeOf(ctx, ns, name).History {
+					ids[record.RunID] = true
+					g.Expect(record.Status).To(Equal(kubeproberv1.CheckerPass))
+				}
+				g.Expect(ids).To(HaveLen(runs))
+			}, "300ms").Should(Succeed())
+		}
+	})
+})
+
 var _ = Describe("The master", func() {
 	It("hears of a result and of a diagnosis within a second", func(ctx SpecContext) {
 		ns := newNamespace(ctx)

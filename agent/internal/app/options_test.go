@@ -119,6 +119,8 @@ func TestBadOptionsAreNamed(t *testing.T) {
 		"a namespace that is none":     {args: []string{"--probe-namespace", "A"}, want: []string{"--probe-namespace"}},
 		"a report URL that is none":    {args: []string{"--report-url", "ftp://x"}, want: []string{"--report-url"}},
 		"a grace that is none":         {args: []string{"--stuck-grace-period", "0s"}, want: []string{"--stuck-grace-period"}},
+		"elevated probes otherwise":    {args: []string{"--elevated-probes", "Allow"}, want: []string{"--elevated-probes", "Allow", "Namespace or Refuse"}},
+		"elevated probes nowhere":      {args: []string{"--elevated-namespace", "a.b"}, want: []string{"--elevated-namespace"}},
 		"a secret is never in a error": {file: "probe_master_addr: http://m:1\nsecret_key: hidden\ncluster_name: No_Name\n", want: []string{"cluster_name"}},
 	}
 	for name, test := range tests {

@@ -75,6 +75,17 @@ func TestDecide(t *testing.T) {
 			policy: every(45), history: History{LastRun: at("2026-11-22T16:00:30Z")},
 			now: "2026-11-22T16:00:00Z", state: "Active", next: "2026-11-22T16:45:30Z",
 		},
+		"does not wait for the time at which a probe was made by another clock": {
+			policy: every(45), offset: time.Hour, now: "2026-11-22T08:00:00Z", state: "Active", due: "2026-11-22T08:00:00Z", next: "2026-11-22T08:45:00Z",
+		},
+		"runs once when the clock was set forward": {
+			policy: every(45), history: History{LastRun: at("2026-11-22T10:05:00Z")},
+			now: "2027-11-22T10:06:00Z", state: "Active", due: "2027-11-22T10:05:00Z", next: "2027-11-22T10:50:00Z",
+		},
+		"runs once when a suspension ends, in the old rhythm": {
+			policy: every(45), history: History{LastRun: at("2026-11-20T10:05:00Z")},
+			now: "2026-11-22T10:06:00Z", state: "Active", due: "2026-11-22T10:05:00Z", next: "2026-11-22T10:50:00Z",
+		},
 		"runs nothing while suspended": {
 			policy: suspended(every(45)), history: History{LastRun: at("2026-11-22T10:05:00Z")}, now: "2026-11-22T16:00:00Z", state: "Suspended",
 		},
@@ -97,6 +108,10 @@ func TestDecide(t *testing.T) {
 		"finds a missed run of a yearly schedule": {
 			policy: cronPolicy("@yearly", ""), history: History{LastRun: at("2025-01-01T00:00:00Z")},
 			now: "2026-11-22T10:00:01Z", state: "Active", due: "2026-01-01T00:00:00Z", next: "2027-01-01T00:00:00Z",
+		},
+		"follows daylight saving time": {
+			policy: cronPolicy("0 6 * * *", "Europe/Berlin"), history: History{LastRun: at("2027-03-27T05:00:00Z")},
+			now: "2027-03-27T10:00:00Z", state: "Active", next: "2027-03-28T04:00:00Z",
 		},
 		"reads a cron expression in its time zone": {
 			policy: cronPolicy("0 6 * * *", "Europe/Berlin"), history: History{LastRun: at("2026-11-22T05:00:00Z")},
