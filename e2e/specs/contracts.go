@@ -52,8 +52,8 @@ var contracts = []contract{
 	},
 	{
 		title: "no verdict from a line that is none", name: "lines-odd",
-		script:   "echo 'disk-1 ok fast enough'; echo 'disk-2 broken since yesterday'",
-		verdicts: []string{"disk-1=PASS", "lines-odd=UNKNOWN"}, message: "InvalidOutput: .*disk-2 broken since yesterday",
+		script:   "echo 'disk-1 ok fast enough'; echo 'disk-2 failed since yesterday'",
+		verdicts: []string{"disk-1=PASS", "lines-odd=UNKNOWN"}, message: "InvalidOutput: .*disk-2 failed since yesterday",
 	},
 	{
 		title: "Kuberhealthy's report of success", name: "kh-ok",
