@@ -126,11 +126,13 @@ func TestWhatContainersSayWithoutAReport(t *testing.T) {
 }
 
 func TestWhyAPodFailed(t *testing.T) {
+	now := metav1.Now()
 	ended := func(name string, code int32, reason string) corev1.ContainerStatus {
-		return corev1.ContainerStatus{Name: name, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason}}}
+		return corev1.ContainerStatus{Name: name, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+			ExitCode: code, Reason: reason, FinishedAt: now,
+		}}}
 	}
 	sidecar := corev1.Container{Name: "proxy", RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways)}
-	now := metav1.Now()
 	for name, tc := range map[string]struct {
 		init, main []corev1.ContainerStatus
 		spec       []corev1.Container
@@ -155,6 +157,10 @@ func TestWhyAPodFailed(t *testing.T) {
 			main: []corev1.ContainerStatus{ended("c", 0, "Completed"), ended("d", 137, "OOMKilled")}, reason: ReasonOOMKilled, says: "container d", exited: true,
 		},
 		"somebody who removed it": {main: []corev1.ContainerStatus{ended("c", 143, "Error")}, deleted: &now, reason: ReasonPodDeleted, says: "the pod was removed"},
+		"its container, and it was removed later": {
+			main: []corev1.ContainerStatus{ended("c", 1, "Error")}, deleted: ptr.To(metav1.NewTime(now.Add(time.Minute))),
+			reason: ReasonExitCode, says: "container c", exited: true,
+		},
 		"something that Kubernetes does not tell": {
 			main: []corev1.ContainerStatus{{Name: "c"}}, reason: ReasonExitCode, says: "does not say why",
 		},
@@ -191,8 +197,9 @@ func TestCheckersOfKuberhealthyFindTheirEnvironment(t *testing.T) {
 			t.Errorf("container %s does not get the namespace of its pod", c.Name)
 		}
 	}
-	if UUID("k8s-1") != UUID("k8s-1") || UUID("k8s-1") == UUID("k8s-2") || len(UUID("k8s-1")) != 36 {
-		t.Errorf("the UUID %s does not name the run", UUID("k8s-1"))
+	// Fixed: it must not change under checkers that run while the agent is updated.
+	if got := UUID("k8s-1"); got != "4c008f16-8df3-559f-80ef-87be7aa963c5" || got == UUID("k8s-2") {
+		t.Errorf("the UUID %s does not name the run", got)
 	}
 }
 
@@ -202,5 +209,49 @@ func TestARunIsOneAttemptWhateverTheTemplateSays(t *testing.T) {
 		if got := BuildJob(r, "", "http://url", time.Unix(100, 0)).Spec.Template.Spec.RestartPolicy; got != corev1.RestartPolicyNever {
 			t.Errorf("%q becomes %s", policy, got)
 		}
+	}
+}
+
+func TestAContainerThatWasToldToStopHasNoVerdict(t *testing.T) {
+	asked := metav1.Unix(1000, 0)
+	grace := int64(30)
+	for name, tc := range map[string]struct {
+		finished   int64
+		deleted    bool
+		conditions []corev1.PodCondition
+		job        []batchv1.JobCondition
+		reason     string
+		exited     bool
+	}{
+		"it ended by itself":                  {finished: 990, exited: true},
+		"its pod was removed later":           {finished: 990, deleted: true, exited: true},
+		"its pod was removed before":          {finished: 1003, deleted: true, reason: ReasonPodDeleted},
+		"its pod was removed the same second": {finished: 1000, deleted: true, reason: ReasonPodDeleted},
+		"its node was drained": {
+			finished: 1003, deleted: true, reason: ReasonEvicted,
+			conditions: []corev1.PodCondition{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "EvictionByEvictionAPI", LastTransitionTime: asked}},
+		},
+		"the deadline came": {
+			finished: 1003, deleted: true, reason: ReasonDeadline,
+			job: []batchv1.JobCondition{{Type: batchv1.JobFailureTarget, Status: corev1.ConditionTrue, Reason: batchv1.JobReasonDeadlineExceeded}},
+		},
+		"and the Job is complete all the same": {
+			finished: 1003, deleted: true, reason: ReasonPodDeleted,
+			job: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodSucceeded, Conditions: tc.conditions, ContainerStatuses: []corev1.ContainerStatus{{
+				Name: "c", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{FinishedAt: metav1.Unix(tc.finished, 0)}},
+			}}}}
+			if tc.deleted {
+				pod.DeletionTimestamp, pod.DeletionGracePeriodSeconds = ptr.To(metav1.Unix(asked.Unix()+grace, 0)), &grace
+			}
+			job := &batchv1.Job{Status: batchv1.JobStatus{Conditions: tc.job}}
+			got := Assess(job, pod, asked.Add(time.Hour), asked.Time, time.Minute)
+			if !got.Ended || got.Reason != tc.reason || got.Exited != tc.exited {
+				t.Errorf("got %+v, want %q, exited %v", got, tc.reason, tc.exited)
+			}
+		})
 	}
 }

@@ -85,15 +85,15 @@ func Assess(job *batchv1.Job, pod *corev1.Pod, deadline, now time.Time, grace ti
 	}
 	left := deadline.Sub(now)
 	switch {
-	case jobCondition(job, batchv1.JobComplete) != nil || pod != nil && pod.Status.Phase == corev1.PodSucceeded:
+	case !cutOff(pod) && (jobCondition(job, batchv1.JobComplete) != nil || pod != nil && pod.Status.Phase == corev1.PodSucceeded):
 		return Verdict{Ended: true, Exited: true}
 	case failed != nil && failed.Reason == batchv1.JobReasonDeadlineExceeded:
 		return explainDeadline(pod)
 	case failed != nil:
 		return explainFailure(pod, failed.Message)
 	case job.DeletionTimestamp != nil:
-		return ended(ReasonJobDeleted, "the Job was removed before it ended", "")
-	case pod != nil && pod.Status.Phase == corev1.PodFailed:
+		return ended(ReasonJobDeleted, "the Job was removed before it ended", firstRunning(pod))
+	case pod != nil && (pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded):
 		return explainFailure(pod, pod.Status.Message)
 	case left <= 0:
 		return explainDeadline(pod)
@@ -136,7 +136,7 @@ func assessRunning(pod *corev1.Pod, left time.Duration, now time.Time, grace tim
 	if wait > 0 {
 		return Verdict{Recheck: wait}
 	}
-	return ended(stuck.reason, stuck.message, "")
+	return ended(stuck.reason, stuck.message, firstRunning(pod))
 }
 
 // unschedulable is the condition that says why no node takes the pod, or nil.
@@ -155,7 +155,7 @@ func explainDeadline(pod *corev1.Pod) Verdict {
 		return ended(ReasonDeadline, "no pod was made before the deadline", "")
 	}
 	if stuck, _ := findStuck(pod); stuck != nil {
-		return ended(stuck.reason, stuck.message, "")
+		return ended(stuck.reason, stuck.message, firstRunning(pod))
 	}
 	if homeless := unschedulable(pod); homeless != nil {
 		return ended(ReasonUnschedulable, homeless.Message, "")
@@ -175,7 +175,7 @@ func explainFailure(pod *corev1.Pod, said string) Verdict {
 		return verdict
 	}
 	if pod.Status.Reason == "Evicted" || pod.Status.Reason == "Preempting" {
-		return ended(ReasonEvicted, pod.Status.Message, "")
+		return ended(ReasonEvicted, pod.Status.Message, firstRunning(pod))
 	}
 	if pod.Status.Reason == "DeadlineExceeded" {
 		return ended(ReasonDeadline, pod.Status.Message, firstRunning(pod))
@@ -206,11 +206,11 @@ func explainContainers(pod *corev1.Pod) (Verdict, bool) {
 		if end := lastEnd(&all[i]); end != nil && end.Reason == reasonOOM {
 			verdict := ended(ReasonOOMKilled, fmt.Sprintf("container %s exceeded its memory limit", all[i].Name), all[i].Name)
 			// The others may have come to their own end.
-			verdict.Exited = pod.DeletionTimestamp == nil
+			verdict.Exited = !cutOff(pod)
 			return verdict, true
 		}
 	}
-	if pod.DeletionTimestamp != nil {
+	if cutOff(pod) {
 		return ended(ReasonPodDeleted, "the pod was removed before it ended", firstRunning(pod)), true
 	}
 	for i := range all {
@@ -222,6 +222,28 @@ func explainContainers(pod *corev1.Pod) (Verdict, bool) {
 		}
 	}
 	return Verdict{}, false
+}
+
+// cutOff tells of a pod that was taken away before its containers had ended: they were told to stop, and an exit code of 0 says
+// only that they did.
+func cutOff(pod *corev1.Pod) bool {
+	if pod == nil {
+		return false
+	}
+	var at time.Time
+	if pod.DeletionTimestamp != nil {
+		// It is when the grace period ends.
+		at = pod.DeletionTimestamp.Add(-time.Duration(ptr.Deref(pod.DeletionGracePeriodSeconds, 0)) * time.Second)
+	}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue && (at.IsZero() || c.LastTransitionTime.Time.Before(at)) {
+			at = c.LastTransitionTime.Time
+		}
+	}
+	return (pod.DeletionTimestamp != nil || !at.IsZero()) && slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+		end := lastEnd(&s)
+		return end == nil || !end.FinishedAt.Time.Before(at.Truncate(time.Second))
+	})
 }
 
 // initStatuses are those of the init containers that run to their end before the others start.
@@ -243,7 +265,7 @@ func explainDisruption(pod *corev1.Pod) (Verdict, bool) {
 		if c.Reason == "DeletionByTaintManager" || c.Reason == "DeletionByPodGC" {
 			return ended(ReasonNodeLost, fmt.Sprintf("node %s: %s", pod.Spec.NodeName, c.Message), ""), true
 		}
-		return ended(ReasonEvicted, c.Message, ""), true
+		return ended(ReasonEvicted, c.Message, firstRunning(pod)), true
 	}
 	return Verdict{}, false
 }
@@ -323,6 +345,9 @@ func lastEnd(s *corev1.ContainerStatus) *corev1.ContainerStateTerminated {
 
 // firstRunning is the first container that has run or is running; empty when none has.
 func firstRunning(pod *corev1.Pod) string {
+	if pod == nil {
+		return ""
+	}
 	for i := range pod.Status.ContainerStatuses {
 		if s := &pod.Status.ContainerStatuses[i]; s.State.Running != nil || lastEnd(s) != nil {
 			return s.Name

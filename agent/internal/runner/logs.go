@@ -57,7 +57,7 @@ func readEnd(log io.Reader) (text string, cut bool, err error) {
 		}
 		kept = append(kept, chunk[:n]...)
 		switch {
-		case err == io.EOF: //nolint:errorlint // A reader returns io.EOF itself.
+		case err == io.EOF:
 			return string(kept), total > report.MaxOutputBytes || lines >= tailLinesRead, nil
 		case err != nil:
 			return "", false, err
