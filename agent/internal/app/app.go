@@ -166,7 +166,8 @@ func (a *agent) addRunner(ctx context.Context) error {
 	}
 	store := record.NewStore(a.mgr.GetClient(), a.mgr.GetAPIReader())
 	probes := &probe.Reconciler{
-		Client: a.mgr.GetClient(), Runner: runs, Store: store, Recorder: a.mgr.GetEventRecorder("probe-agent"), Metrics: a.metrics,
+		Client: a.mgr.GetClient(), Live: a.mgr.GetAPIReader(), Runner: runs, Store: store,
+		Recorder: a.mgr.GetEventRecorder("probe-agent"), Metrics: a.metrics,
 		Clock: a.clock, NewQueue: a.options.NewQueue, ClusterUID: a.clusterUID,
 	}
 	probeRuns := &proberun.Reconciler{Client: a.mgr.GetClient(), Runner: runs, Store: store, Clock: a.clock, NewQueue: a.options.NewQueue}

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -96,12 +97,19 @@ func (a *agentUnderTest) stop() {
 	Eventually(a.done, 20*time.Second).Should(Receive(BeNil()))
 }
 
+// freeAddress is below the ports that the kernel gives out, which others on this machine may get before it is listened on.
 func freeAddress() string {
 	GinkgoHelper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	Expect(err).NotTo(HaveOccurred())
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
+	var address string
+	Eventually(func() error {
+		address = fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			return err
+		}
+		return listener.Close()
+	}).Should(Succeed())
+	return address
 }
 
 func probeSpec(policy kubeproberv1.ProbePolicy) kubeproberv1.ProbeSpec {

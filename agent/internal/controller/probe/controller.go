@@ -17,11 +17,9 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/kubeprober/kubeprober/agent/internal/metrics"
@@ -42,7 +40,9 @@ const (
 //
 // It observes Probes, their Jobs and the pods of these. It writes Jobs, the status of Probes and ProbeStatuses.
 type Reconciler struct {
-	Client   client.Client
+	Client client.Client
+	// Live reads Probes from the API server and not from the cache.
+	Live     client.Reader
 	Runner   *runner.Runner
 	Store    *record.Store
 	Recorder events.EventRecorder
@@ -72,6 +72,8 @@ type scope struct {
 	invalid error
 	// ended tells that the end of a run was recorded just now. Set by finish.
 	ended bool
+	// behind tells that the cache does not have the newest state of the Probe. Set by start.
+	behind bool
 	// wake is after how long to look again; 0 for never.
 	wake time.Duration
 }
@@ -84,13 +86,13 @@ func (s *scope) wakeWithin(d time.Duration) {
 
 // SetupWithManager starts the reconciler with a manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	if r.Client == nil || r.Runner == nil || r.Store == nil || r.Recorder == nil || r.Metrics == nil || r.Clock == nil || r.ClusterUID == "" {
+	if r.Client == nil || r.Live == nil || r.Runner == nil || r.Store == nil || r.Recorder == nil || r.Metrics == nil || r.Clock == nil || r.ClusterUID == "" {
 		return errors.New("setting up the controller of Probes: a field of the Reconciler is not set")
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("probe").
-		// Its own writes to the status need no second look.
-		For(&kubeproberv1.Probe{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		// Its own writes wake it as well: start waits for them to come into the cache.
+		For(&kubeproberv1.Probe{}).
 		Watches(&batchv1.Job{}, handler.EnqueueRequestsFromMapFunc(runner.OwnerOfJob("Probe"))).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.Runner.OwnerOfPod("Probe"))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, NewQueue: r.NewQueue}).

@@ -251,6 +251,15 @@ func (r *Reconciler) start(ctx context.Context, s *scope) error {
 	if one == nil {
 		return nil
 	}
+	behind, err := r.isBehind(ctx, s.probe)
+	if err != nil {
+		return err
+	}
+	if behind {
+		// The Probe wakes us when it comes into the cache.
+		s.behind = true
+		return nil
+	}
 	// A run of that name has ended already when the clock was set back: its time comes a second time, and nothing is to be done.
 	if !record.Recorded(s.outcome, one.ID) {
 		if err := r.begin(ctx, s, one); errors.Is(err, record.ErrRunOver) {
@@ -265,6 +274,17 @@ func (r *Reconciler) start(ctx context.Context, s *scope) error {
 		s.plan.State = kubeproberv1.ProbeCompletedReason
 	}
 	return nil
+}
+
+// isBehind asks the API server itself whether the cache has the newest state of a Probe. The status may tell of a run that was started
+// just now, and its Job, when somebody has removed it, does not.
+func (r *Reconciler) isBehind(ctx context.Context, probe *kubeproberv1.Probe) (bool, error) {
+	newest := &kubeproberv1.Probe{}
+	err := r.Live.Get(ctx, client.ObjectKeyFromObject(probe), newest)
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("reading Probe %s: %w", klog.KObj(probe), err)
+	}
+	return err != nil || newest.ResourceVersion != probe.ResourceVersion, nil
 }
 
 // begin makes a run, or records why it cannot be made. The error is record.ErrRunOver when the Probe is gone.

@@ -20,6 +20,9 @@ import (
 
 // updateStatus says in the Probe what has run and what comes next.
 func (r *Reconciler) updateStatus(ctx context.Context, s *scope) error {
+	if s.behind {
+		return nil
+	}
 	before := s.probe.DeepCopy()
 	status := &s.probe.Status
 	status.ObservedGeneration = s.probe.Generation
