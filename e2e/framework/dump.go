@@ -44,7 +44,7 @@ func (c *Cluster) dump(ctx context.Context, dir string) {
 	calls := map[string][]string{
 		"objects.txt":     {"get", "nodes,pods,jobs,deployments,services,leases", "-A", "-o", "wide"},
 		"events.txt":      {"get", "events", "-A", "--sort-by", ".lastTimestamp"},
-		"describe.txt":    {"describe", "pods,jobs,deployments", "-n", "kubeprober"},
+		"describe.txt":    {"describe", "pods,jobs,deployments", "-A"},
 		"nodes.txt":       {"describe", "nodes"},
 		"kubeprober.yaml": {"get", "kubeprober", "-A", "-o", "yaml"},
 		"apis.txt":        {"get", "apiservices,crds,validatingwebhookconfigurations", "-o", "wide"},
