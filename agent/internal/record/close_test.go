@@ -146,7 +146,7 @@ func setThreshold(t *testing.T, store *Store, threshold int32) {
 }
 
 func TestARunOfManyNodesKeepsTheWorstAndCountsTheRest(t *testing.T) {
-	const nodes, each = 60, 20
+	const nodes, each = 30, 40
 	for name, contract := range map[string]func(*testing.T, *Store, Ref, map[string][]report.Checker) *Ending{
 		"by reports": func(t *testing.T, store *Store, ref Ref, said map[string][]report.Checker) *Ending {
 			ending := &Ending{Start: now, End: now, Statements: map[string]Statement{}}
