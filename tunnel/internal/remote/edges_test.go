@@ -7,140 +7,23 @@
 package remote
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"runtime/pprof"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/rancher/remotedialer"
-	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // The tests of this file show the sharp edges of bare remotedialer v0.6.1 that the tunnel
 // guards. One that fails means that remotedialer was mended, and that the guard named in
 // the module's README may go.
-
-const (
-	patience = 10 * time.Second
-	// stillness is for how long nothing must happen to be held never to happen.
-	stillness = 300 * time.Millisecond
-)
-
-func waitFor(t *testing.T, ok func() bool) {
-	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, patience, true,
-		func(context.Context) (bool, error) { return ok(), nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// bare is a plain server, which every agent reaches under one key.
-type bare struct {
-	server *remotedialer.Server
-	url    string
-}
-
-func newBare(t *testing.T) *bare {
-	t.Helper()
-	Harden()
-	b := &bare{server: remotedialer.New(
-		func(*http.Request) (string, bool, error) { return "key", true, nil },
-		remotedialer.DefaultErrorWriter,
-	)}
-	web := httptest.NewServer(b.server)
-	t.Cleanup(web.Close)
-	b.url = "ws" + strings.TrimPrefix(web.URL, "http")
-	return b
-}
-
-// socket opens a websocket to the server and waits until its session is known.
-func (b *bare) socket(t *testing.T) *websocket.Conn {
-	t.Helper()
-	ws, resp, err := websocket.DefaultDialer.DialContext(t.Context(), b.url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
-	t.Cleanup(func() { _ = ws.Close() })
-	waitFor(t, func() bool { return len(b.server.ListClients()) > 0 })
-	return ws
-}
-
-// refusing serves a session that allows no dial. (The tests use no session that does: its
-// ends race with each other.)
-func (b *bare) refusing(t *testing.T) {
-	t.Helper()
-	ws := b.socket(t)
-	session := remotedialer.NewClientSession(func(string, string) bool { return false }, ws)
-	var served sync.WaitGroup
-	served.Go(func() {
-		_, _ = session.Serve(context.WithoutCancel(t.Context()))
-		session.Close()
-		_ = ws.Close() // as remotedialer's own client does
-	})
-	t.Cleanup(func() {
-		_ = ws.Close()
-		served.Wait()
-	})
-}
-
-func (b *bare) dial(t *testing.T) net.Conn {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	conn, err := b.server.Dialer("key")(ctx, "tcp", "any")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
-
-// message is a message of an agent that keeps to no rules.
-func message(kind, conn int64, body string) []byte {
-	b := binary.AppendVarint(nil, 1)
-	b = binary.AppendVarint(b, conn)
-	b = binary.AppendVarint(b, kind)
-	if kind == 1 || kind == 2 {
-		b = binary.AppendVarint(b, 0) // a time that nobody looks at
-	}
-	return append(b, body...)
-}
-
-func send(t *testing.T, ws *websocket.Conn, b []byte) {
-	t.Helper()
-	if err := ws.WriteMessage(websocket.BinaryMessage, b); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// read returns what the next read of conn gives, within the patience.
-func read(t *testing.T, conn net.Conn) error {
-	t.Helper()
-	result := make(chan error, 1)
-	go func() {
-		_, err := conn.Read(make([]byte, 1))
-		result <- err
-	}()
-	select {
-	case err := <-result:
-		return err
-	case <-time.After(patience):
-		t.Fatal("nothing is read")
-		return nil
-	}
-}
 
 func TestBareEdge1DialsGoToTheOldestSession(t *testing.T) {
 	b := newBare(t)
@@ -207,41 +90,6 @@ func TestBareEdge6AReadDeadlineWakesNobody(t *testing.T) {
 // Edge 3 has nothing to call: the library has no way to close one session. Edge 15 is a race
 // that changes no result: only the race detector shows it, and would end the test. Edge 17
 // is a setting of the environment at the start of the process.
-
-// expectNothing tells of anything that comes in the next while.
-func expectNothing[T any](t *testing.T, from <-chan T) {
-	t.Helper()
-	select {
-	case got := <-from:
-		t.Errorf("got %v", got)
-	case <-time.After(stillness):
-	}
-}
-
-// clog makes the server write to conn until the socket takes no more.
-func clog(t *testing.T, conn net.Conn) {
-	t.Helper()
-	var written atomic.Int64
-	go func() {
-		piece := make([]byte, 64<<10)
-		for {
-			if _, err := conn.Write(piece); err != nil {
-				return
-			}
-			written.Add(1)
-		}
-	}()
-	before := int64(-1)
-	err := wait.PollUntilContextTimeout(t.Context(), stillness, patience, true, func(context.Context) (bool, error) {
-		now := written.Load()
-		stopped := now > 0 && now == before
-		before = now
-		return stopped, nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestBareEdge2AnAgentThatDoesNotReadHoldsUpAllOthers(t *testing.T) {
 	b := newBare(t)
@@ -319,13 +167,6 @@ func TestBareEdge7AWriterThatIsPausedLivesOnForEver(t *testing.T) {
 	if waiting() <= before {
 		t.Error("the writer has ended")
 	}
-}
-
-// waiting returns how many goroutines of the process wait to be resumed by a peer.
-func waiting() int {
-	var dump bytes.Buffer
-	_ = pprof.Lookup("goroutine").WriteTo(&dump, 2) // to memory
-	return strings.Count(dump.String(), "(*backPressure).Wait(")
 }
 
 func TestBareEdge8TheOnlyReaderWaitsForTheNetwork(t *testing.T) {
