@@ -280,11 +280,11 @@ func (r *Reconciler) start(ctx context.Context, s *scope) error {
 // just now, and its Job, when somebody has removed it, does not.
 func (r *Reconciler) isBehind(ctx context.Context, probe *kubeproberv1.Probe) (bool, error) {
 	newest := &kubeproberv1.Probe{}
-	err := r.Live.Get(ctx, client.ObjectKeyFromObject(probe), newest)
-	if client.IgnoreNotFound(err) != nil {
+	// Of one that is gone newest stays empty.
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(probe), newest); client.IgnoreNotFound(err) != nil {
 		return false, fmt.Errorf("reading Probe %s: %w", klog.KObj(probe), err)
 	}
-	return err != nil || newest.ResourceVersion != probe.ResourceVersion, nil
+	return newest.ResourceVersion != probe.ResourceVersion, nil
 }
 
 // begin makes a run, or records why it cannot be made. The error is record.ErrRunOver when the Probe is gone.
