@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -183,19 +184,25 @@ func (r *rig) fillHistories(ctx context.Context) error {
 	})
 }
 
-// freePorts finds addresses on which nothing listens now.
+// freePorts finds addresses on which nothing listens now. They are below the ports that the kernel gives out, which others on this
+// machine may get before these are listened on.
 func freePorts(ctx context.Context, count int) ([]string, error) {
 	var addresses []string
-	for range count {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	var last error
+	for range 100 * count {
+		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 		if err != nil {
-			return nil, fmt.Errorf("finding a free port: %w", err)
+			last = err
+			continue
 		}
 		// All at once, so that no two are the same.
 		defer func() { _ = listener.Close() }()
-		addresses = append(addresses, listener.Addr().String())
+		if addresses = append(addresses, address); len(addresses) == count {
+			return addresses, nil
+		}
 	}
-	return addresses, nil
+	return nil, fmt.Errorf("finding %d free ports: %w", count, last)
 }
 
 func portOf(address string) string {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -166,10 +167,17 @@ func (r *replica) tail() string {
 	return "; the end of its log:\n" + strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
+// freeAddress is below the ports that the kernel gives out, which others on this machine may get before it is listened on.
 func freeAddress(ctx context.Context) (string, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	var last error
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			last = err
+			continue
+		}
+		return address, listener.Close()
 	}
-	return listener.Addr().String(), listener.Close()
+	return "", fmt.Errorf("finding a free port: %w", last)
 }

@@ -49,8 +49,10 @@ const (
 	// step is how far the clock goes at once, and pace how long that takes at least.
 	step = time.Second
 	pace = 40 * time.Millisecond
-	// An agent that is behind by more than slack slows the clock down to real time, and has patience to come after.
+	// While an agent is behind by more than slack, a step takes as long as hold, and it has so many steps of patience to come after:
+	// fewer than lie between two runs, so that none is left out because the machine is slow.
 	slack    = 3 * time.Second
+	hold     = 4 * time.Second
 	patience = 45
 
 	// What the runner keeps of the finished runs of a probe.
@@ -237,6 +239,7 @@ func (s *soak) observe(ctx context.Context, informers cache.Cache) {
 
 // run lets the time pass, twice as long as planned if crashes are left, and settles.
 func (s *soak) run(ctx context.Context) {
+	s.t.Logf("the clock starts at %s", s.start.UTC())
 	s.enter(ctx, 0)
 	s.next = s.crashTime()
 	end := s.start.Add(s.plan.length)
@@ -277,7 +280,7 @@ func (s *soak) tick(ctx context.Context) {
 
 // wait gives an agent that is behind time to come after.
 func (s *soak) wait() {
-	short, long := time.NewTimer(pace), time.NewTimer(time.Second)
+	short, long := time.NewTimer(pace), time.NewTimer(hold)
 	defer short.Stop()
 	defer long.Stop()
 	<-short.C
@@ -294,6 +297,7 @@ func (s *soak) wait() {
 		if undone == "" {
 			s.late = 0
 			if !s.down.IsZero() {
+				s.t.Logf("after %s: the agents are up to date, for the first time since %s", s.now.Sub(s.start), s.down.Sub(s.start))
 				s.outages = append(s.outages, outage{s.down, s.now})
 				s.down = time.Time{}
 			}
@@ -305,7 +309,7 @@ func (s *soak) wait() {
 		case <-long.C:
 		}
 		if s.late++; s.late > patience {
-			s.must(fmt.Errorf("for %d seconds: %s%s", patience, undone, s.replicas[0].tail()))
+			s.must(fmt.Errorf("for %s: %s%s", patience*hold, undone, s.replicas[0].tail()))
 		}
 		return
 	}
@@ -320,7 +324,9 @@ func (s *soak) enter(ctx context.Context, phase int) {
 	for range s.plan.phases[phase].replicas {
 		s.launch(ctx, "")
 	}
-	s.down = s.now
+	if s.down.IsZero() {
+		s.down = s.now
+	}
 }
 
 func (s *soak) launch(ctx context.Context, fuse string) {
