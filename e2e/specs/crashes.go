@@ -121,14 +121,22 @@ func runIDs(jobs *framework.Seen[*batchv1.Job], names []string) map[string]int {
 // leader is the name of the pod of the agent that runs probes.
 func leader(ctx context.Context, c *framework.Cluster) string {
 	GinkgoHelper()
+	return awaitLeader(ctx, c, "is held by a pod that is there", func(pod *corev1.Pod) bool { return pod.DeletionTimestamp == nil })
+}
+
+// awaitLeader waits until the pod of the agent that runs probes is as wanted, and returns its name. The Lease is renewed every few
+// seconds, so that a change of the pod is noticed as well.
+func awaitLeader(ctx context.Context, c *framework.Cluster, want string, is func(*corev1.Pod) bool) string {
+	GinkgoHelper()
 	key := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "probe-agent.kubeprober.erda.cloud"}}
-	lease := framework.Await(ctx, c, key, aMinute, "is held by a pod that is there", func(l *coordinationv1.Lease) bool {
+	holder := func(l *coordinationv1.Lease) string {
 		name, _, _ := strings.Cut(ptr.Deref(l.Spec.HolderIdentity, ""), "_")
+		return name
+	}
+	return holder(framework.Await(ctx, c, key, aMinute, want, func(l *coordinationv1.Lease) bool {
 		var pod corev1.Pod
-		return name != "" && c.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &pod) == nil
-	})
-	name, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_")
-	return name
+		return holder(l) != "" && c.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: holder(l)}, &pod) == nil && is(&pod)
+	}))
 }
 
 // crash ends the process of an agent as the kernel does.

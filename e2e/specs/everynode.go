@@ -39,6 +39,10 @@ func EveryNode(input func() Input) {
 		in := input()
 		worker := in.Managed.Worker()
 		startOnWorker(ctx, in, "drained", "each-drained")
+		// An agent that is evicted as well may come back when the pods are gone, and knows only that they were removed.
+		in.Managed.Kubectl("cordon", worker).Succeed(ctx)
+		restart(ctx, in.Managed, "probe-agent")
+		awaitLeader(ctx, in.Managed, "is held by a pod of the other node", func(pod *corev1.Pod) bool { return pod.Spec.NodeName != worker })
 		in.Managed.Kubectl("drain", worker, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s").Succeed(ctx)
 		expectGoneWithNode(ctx, in, "drained", "each-drained", "Evicted: Eviction API: evicting", aMinute)
 	})
