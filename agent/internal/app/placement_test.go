@@ -111,38 +111,60 @@ var _ = Describe("A probe for every node", func() {
 		Expect(visit(ctx, probe, 2, 1)).To(Equal([]string{"b"}))
 	})
 
-	It("is completed by the next agent when one ends in the middle of making its Jobs", func(ctx SpecContext) {
-		ns := newNamespace(ctx)
-		label := createNodes(ctx, ns, map[string]corev1.NodeSpec{"a": {}, "b": {}, "c": {}})
-		probe := createOnNodes(ctx, ns, "every", label)
-		const made = 2
-		var asked atomic.Int32
-		dying := rest.CopyConfig(config)
-		dying.Wrap(func(next http.RoundTripper) http.RoundTripper {
-			return roundTripper(func(request *http.Request) (*http.Response, error) {
-				if request.Method == http.MethodPost && strings.HasSuffix(request.URL.Path, "/jobs") && asked.Add(1) > made {
-					return nil, errors.New("the agent is gone")
-				}
-				return next.RoundTrip(request)
+	for name, ended := range map[string]bool{
+		"is completed by the next agent when one ends in the middle of making its Jobs":            false,
+		"is completed even if all Jobs that were made have ended before the next agent is started": true,
+	} {
+		It(name, func(ctx SpecContext) {
+			ns := newNamespace(ctx)
+			label := createNodes(ctx, ns, map[string]corev1.NodeSpec{"a": {}, "b": {}, "c": {}})
+			probe := createOnNodes(ctx, ns, "every", label)
+			const made = 2
+			var asked atomic.Int32
+			dying := rest.CopyConfig(config)
+			dying.Wrap(func(next http.RoundTripper) http.RoundTripper {
+				return roundTripper(func(request *http.Request) (*http.Response, error) {
+					if request.Method == http.MethodPost && strings.HasSuffix(request.URL.Path, "/jobs") && asked.Add(1) > made {
+						return nil, errors.New("the agent is gone")
+					}
+					return next.RoundTrip(request)
+				})
 			})
-		})
-		address := freeAddress()
-		listen := func(o *app.Options) { o.ReportAddr, o.ReportURL = address, "http://"+address }
-		first := startAgentOn(dying, ns, listen)
-		Eventually(asked.Load).Should(BeNumerically(">", made))
-		first.stop()
-		half := jobsOf(ctx, ns, "every")
-		Expect(half).To(HaveLen(made))
-		Expect(api.Get(ctx, client.ObjectKeyFromObject(probe), probe)).To(Succeed())
-		Expect(probe.Status.LastRunTime).To(BeNil(), "a run is recorded as started that is not")
+			address := freeAddress()
+			listen := func(o *app.Options) { o.ReportAddr, o.ReportURL = address, "http://"+address }
+			first := startAgentOn(dying, ns, listen)
+			Eventually(asked.Load).Should(BeNumerically(">", made))
+			half := jobsOf(ctx, ns, "every")
+			Expect(half).To(HaveLen(made))
+			if ended {
+				for i := range half {
+					code, text := post(&half[i], results("disk=PASS"))
+					Expect(code).To(Equal(http.StatusOK), text)
+				}
+			}
+			first.stop()
+			Expect(api.Get(ctx, client.ObjectKeyFromObject(probe), probe)).To(Succeed())
+			Expect(probe.Status.LastRunTime).To(BeNil(), "a run is recorded as started that is not")
+			left := 3
+			if ended {
+				for i := range half {
+					endWell(ctx, &half[i], startPod(ctx, &half[i]))
+				}
+				left -= made
+			}
 
-		startAgent(ns, listen)
-		Expect(visit(ctx, probe, 1, 3)).To(Equal([]string{"a", "b", "c"}))
-		outcome := outcomeOf(ctx, ns, "every")
-		Expect(outcome.History).To(HaveLen(1))
-		Expect(outcome.LastRunID).To(Equal(half[0].Labels[kubeproberv1.RunIDLabel]), "what was begun is thrown away")
-		Expect(outcome.Status).To(Equal(kubeproberv1.CheckerPass))
-	})
+			startAgent(ns, listen)
+			visited := visit(ctx, probe, 1, left)
+			if !ended {
+				Expect(visited).To(Equal([]string{"a", "b", "c"}))
+			}
+			outcome := outcomeOf(ctx, ns, "every")
+			Expect(outcome.History).To(HaveLen(1))
+			Expect(outcome.LastRunID).To(Equal(half[0].Labels[kubeproberv1.RunIDLabel]), "what was begun is thrown away")
+			Expect(outcome.Status).To(Equal(kubeproberv1.CheckerPass), outcome.Message)
+			Expect(outcome.Checkers).To(HaveLen(3))
+		})
+	}
 })
 
 type roundTripper func(*http.Request) (*http.Response, error)

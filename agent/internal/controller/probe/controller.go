@@ -33,7 +33,9 @@ const (
 	fieldOwner = "probe-agent"
 	// maxSleep bounds how long a timer is trusted: it does not notice when the clock is set. Looking again costs no request.
 	maxSleep = 10 * time.Minute
-	workers  = 4
+	// completedWithin is after how long a run is looked at again whose start was just completed.
+	completedWithin = 100 * time.Millisecond
+	workers         = 4
 )
 
 // Reconciler runs Probes.

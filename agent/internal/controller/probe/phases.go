@@ -83,6 +83,11 @@ func (r *Reconciler) settleRun(ctx context.Context, s *scope, g *runner.Group) (
 		return true, r.Runner.MarkRecorded(ctx, *g)
 	case record.Recorded(s.outcome, g.RunID):
 		return true, nil
+	case s.cutShort(g, r.Clock.Now()):
+		// Its start is completed first: else the nodes that it has not gone to yet would be said to have lost their Jobs. The
+		// status that this writes wakes nobody.
+		s.wakeWithin(completedWithin)
+		return false, nil
 	}
 	inspection, err := r.Runner.Inspect(ctx, *g, record.Heard(s.outcome.Checkers, g.RunID))
 	if err != nil {
@@ -235,7 +240,7 @@ func (r *Reconciler) nextRun(s *scope) *run.Run {
 		Generation: s.probe.Generation, Due: s.plan.Due, Deadline: now.Add(s.probe.Spec.Policy.Timeout()),
 	}
 	switch {
-	case s.active != nil && len(s.active.Jobs) > 0 && s.cutShort(now):
+	case s.active != nil && len(s.active.Jobs) > 0 && s.cutShort(s.active, now):
 		one.ID, one.Due = s.active.RunID, s.active.Meta().Due
 	case s.active == nil && s.invalid == nil && s.plan.IsDue():
 		one.ID = run.ID(s.probe.Name, string(s.probe.UID), s.plan.Key)
@@ -322,11 +327,13 @@ func (r *Reconciler) announceRefusal(s *scope, gap record.Gap) {
 		bounded(fmt.Sprintf("Probe %s is not run: %s", s.probe.Name, gap.Message)))
 }
 
-// cutShort tells whether the agent may have stopped before all Jobs of the active run were made: the status is written after
-// the last.
-func (s *scope) cutShort(now time.Time) bool {
-	last := s.probe.Status.LastRunTime
-	return s.probe.Spec.Policy.OnEveryNode() && (last == nil || last.Time.Before(s.active.Meta().Due) || schedule.InFuture(last.Time, now))
+// cutShort tells whether the agent may have stopped before all Jobs of a run were made: the status is written after the last.
+func (s *scope) cutShort(g *runner.Group, now time.Time) bool {
+	due, last := g.Meta().Due, s.probe.Status.LastRunTime
+	if !s.probe.Spec.Policy.OnEveryNode() || schedule.InFuture(due, now) {
+		return false
+	}
+	return last == nil || last.Time.Before(due) || schedule.InFuture(last.Time, now)
 }
 
 // prune removes the Jobs and pods of recorded runs, but for the newest.
