@@ -50,10 +50,10 @@ const (
 	step = time.Second
 	pace = 40 * time.Millisecond
 	// While an agent is behind by more than slack, a step takes as long as hold, and it has so many steps of patience to come after:
-	// fewer than lie between two runs, so that none is left out because the machine is slow.
+	// half of what lies between two runs. So none is left out because the machine is slow, and one that waits for the next is found.
 	slack    = 3 * time.Second
 	hold     = 4 * time.Second
-	patience = 45
+	patience = 30
 
 	// What the runner keeps of the finished runs of a probe.
 	keepSucceeded, keepFailed = 1, 2
@@ -286,8 +286,11 @@ func (s *soak) wait() {
 	<-short.C
 	for {
 		ready := len(s.receivers()) > 0
-		if len(s.replicas) == 0 || slices.ContainsFunc(s.replicas, (*replica).hasEnded) {
+		if len(s.replicas) == 0 {
 			s.late = 0
+			return
+		}
+		if slices.ContainsFunc(s.replicas, (*replica).hasEnded) {
 			return
 		}
 		undone := "no agent is ready"
