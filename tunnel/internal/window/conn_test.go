@@ -133,13 +133,20 @@ func TestWriterIsHeldAtTheWindow(t *testing.T) {
 }
 
 func TestADeadlineEndsAWriteThatTheCarrierHolds(t *testing.T) {
-	carrier, far := net.Pipe() // nobody reads at the far end: the pump's queue fills up
+	carrier, far := net.Pipe()
 	defer func() { _ = far.Close() }()
 	pump := windowtest.New(carrier)
 	done := make(chan struct{})
 	c := New(Config{Window: 4096, Addr: testAddr{}, OnDone: func(error) { close(done) }})
 	pump.Run(c, appendHeader(nil, kindCredit, 1<<20))
 	c.Start(pump)
+	// The far end reads the beginning of what is sent and no more, so that the pump's queue fills up.
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := far.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
 	write := func(size int) (int, error) {
 		if err := c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
 			t.Fatal(err)
@@ -173,7 +180,7 @@ func TestADeadlineEndsAWriteThatTheCarrierHolds(t *testing.T) {
 	}
 	// What was not sent cost no credit: exactly the rest can be written.
 	frames := func(bytes int) int { return (bytes + MaxFrame - 1) / MaxFrame }
-	rest := 1<<20 - n - headerSize*(frames(n)+frames(1<<20-n))
+	rest := 1<<20 - (headerSize + 1) - n - headerSize*(frames(n)+frames(1<<20-n))
 	counted := make(chan int64, 1)
 	go func() {
 		total, _ := io.Copy(io.Discard, far)
