@@ -5,6 +5,7 @@ package app_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -109,6 +110,37 @@ var _ = Describe("A probe for every node", func() {
 		}}
 		Expect(api.Patch(ctx, probe, client.MergeFrom(before))).To(Succeed())
 		Expect(visit(ctx, probe, 2, 1)).To(Equal([]string{"b"}))
+	})
+
+	It("does not wait for a node that is lost until its deadline", func(ctx SpecContext) {
+		ns := newNamespace(ctx)
+		label := createNodes(ctx, ns, map[string]corev1.NodeSpec{"a": {}, "b": {}})
+		for name, ready := range map[string]corev1.ConditionStatus{"a": corev1.ConditionTrue, "b": corev1.ConditionUnknown} {
+			node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: ns + "-" + name}}
+			patch := fmt.Sprintf(`{"status":{"conditions":[{"type":"Ready","status":"%s","reason":"NodeStatusUnknown","message":"no word of the kubelet"}]}}`, ready)
+			Expect(api.Status().Patch(ctx, node, client.RawPatch("application/merge-patch+json", []byte(patch)))).To(Succeed())
+		}
+		startAgent(ns)
+		createOnNodes(ctx, ns, "every", label)
+		Eventually(func() []batchv1.Job { return jobsOf(ctx, ns, "every") }).Should(HaveLen(2))
+		for _, job := range jobsOf(ctx, ns, "every") {
+			pod := startPod(ctx, &job)
+			if job.Annotations[run.NodeAnnotation] == ns+"-a" {
+				code, text := post(&job, results("disk=PASS"))
+				Expect(code).To(Equal(http.StatusOK), text)
+				endWell(ctx, &job, pod)
+				continue
+			}
+			setPod(ctx, pod, func(s *corev1.PodStatus) {
+				*s = corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
+					Type: corev1.PodScheduled, Status: corev1.ConditionFalse, LastTransitionTime: metav1.Now(), Message: "0/2 nodes are available",
+				}}}
+			})
+		}
+		Eventually(func() []kubeproberv1.RunRecord { return outcomeOf(ctx, ns, "every").History }).Should(HaveLen(1))
+		outcome := outcomeOf(ctx, ns, "every")
+		Expect(said(outcome.Checkers)).To(ConsistOf("disk=PASS@"+ns+"-a", "every=UNKNOWN@"+ns+"-b"))
+		Expect(outcome.Message).To(And(ContainSubstring("NodeLost: node "+ns+"-b: not ready since"), ContainSubstring("no word of the kubelet")))
 	})
 
 	for name, ended := range map[string]bool{

@@ -52,3 +52,45 @@ func TestAPodThatCannotStartIsGivenUpBeforeKubernetesRemovesIt(t *testing.T) {
 		})
 	}
 }
+
+func TestANodeThatMayBeLostIsLookedAtAfterTheGrace(t *testing.T) {
+	const grace = time.Minute
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	pinned := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{NodeAnnotation: "a"}}}
+	for name, tt := range map[string]struct {
+		job      *batchv1.Job
+		since    time.Duration
+		homeless bool
+		recheck  time.Duration
+	}{
+		"a pod that may go anywhere waits for room":      {job: &batchv1.Job{}, since: time.Hour, recheck: time.Hour - lastLook},
+		"a pod of one node waits for the grace":          {job: pinned, since: 10 * time.Second, recheck: 50 * time.Second},
+		"then its node is looked at, and again if ready": {job: pinned, since: grace, homeless: true, recheck: grace / 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
+				Type: corev1.PodScheduled, Status: corev1.ConditionFalse, LastTransitionTime: metav1.NewTime(now.Add(-tt.since)),
+			}}}}
+			got := Assess(tt.job, pod, now.Add(time.Hour), now, grace)
+			if got.Ended || got.Homeless != tt.homeless || got.Recheck != tt.recheck {
+				t.Errorf("got ended %t, homeless %t and recheck %s, want %t and %s", got.Ended, got.Homeless, got.Recheck, tt.homeless, tt.recheck)
+			}
+		})
+	}
+}
+
+func TestWhyNothingIsToBeExpectedOfANode(t *testing.T) {
+	since := metav1.NewTime(time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC))
+	for want, conditions := range map[string][]corev1.NodeCondition{
+		"": {{Type: corev1.NodeMemoryPressure, Status: corev1.ConditionFalse}, {Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
+		"not ready since 2026-01-01T12:00:00Z: NodeStatusUnknown: Kubelet stopped posting node status.": {{
+			Type: corev1.NodeReady, Status: corev1.ConditionUnknown, LastTransitionTime: since,
+			Reason: "NodeStatusUnknown", Message: "Kubelet stopped posting node status.",
+		}},
+		"it has never been ready": nil,
+	} {
+		if got := LostBecause(&corev1.Node{Status: corev1.NodeStatus{Conditions: conditions}}); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -5,6 +5,7 @@ package run
 
 import (
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	schedulinghelper "k8s.io/component-helpers/scheduling/corev1"
@@ -49,6 +50,20 @@ func NodeFits(template *corev1.PodSpec, node *corev1.Node) (selected bool, whyNo
 func toleratesCordon(template *corev1.PodSpec) bool {
 	cordon := corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule}
 	return schedulinghelper.TolerationsTolerateTaint(klog.Background(), template.Tolerations, &cordon, false)
+}
+
+// LostBecause says why nothing can be expected of a node, in the words of its condition; empty when it is ready.
+func LostBecause(node *corev1.Node) string {
+	for _, c := range node.Status.Conditions {
+		switch {
+		case c.Type != corev1.NodeReady:
+		case c.Status == corev1.ConditionTrue:
+			return ""
+		default:
+			return fmt.Sprintf("not ready since %s: %s: %s", c.LastTransitionTime.UTC().Format(time.RFC3339), c.Reason, c.Message)
+		}
+	}
+	return "it has never been ready"
 }
 
 // pinToNode lets the scheduler put the pod on one node only. The scheduler still decides, so that a full or dead node shows as

@@ -68,6 +68,8 @@ type Verdict struct {
 	Exited bool
 	// Refusal tells that there is no pod for longer than is usual: the Events of the Job may say why.
 	Refusal bool
+	// Homeless tells that the one node that the pod may go to has not taken it for longer than is usual: it may be lost.
+	Homeless bool
 	// Recheck is after how long to look again if nothing changes; 0 means that a change will come.
 	Recheck time.Duration
 }
@@ -103,6 +105,9 @@ func Assess(job *batchv1.Job, pod *corev1.Pod, deadline, now time.Time, grace ti
 		// Either its containers end or the Job fails; both wake us.
 		return Verdict{Recheck: left}
 	}
+	if homeless := unschedulable(pod); homeless != nil {
+		return assessHomeless(homeless, MetaOf(job).Node != "", left, now, grace)
+	}
 	return assessRunning(pod, left, now, grace)
 }
 
@@ -115,19 +120,26 @@ func awaitPod(job *batchv1.Job, left time.Duration, now time.Time, grace time.Du
 // pod, and with it what it was waiting for.
 const lastLook = 2 * time.Second
 
+// assessHomeless judges a pod that the scheduler finds no node for. Room may come until the deadline; a node that is lost may stay
+// so for long, and only one that is pinned to it waits for nothing else.
+func assessHomeless(homeless *corev1.PodCondition, pinned bool, left time.Duration, now time.Time, grace time.Duration) Verdict {
+	wait := left - lastLook
+	switch {
+	case wait <= 0:
+		return ended(ReasonUnschedulable, homeless.Message, "")
+	case !pinned:
+		return Verdict{Recheck: wait}
+	}
+	patience := grace - now.Sub(homeless.LastTransitionTime.Time)
+	return Verdict{Homeless: patience <= 0, Recheck: min(wait, max(patience, grace/2))}
+}
+
 func assessRunning(pod *corev1.Pod, left time.Duration, now time.Time, grace time.Duration) Verdict {
 	stuck, since := findStuck(pod)
 	wait := left - lastLook
 	switch {
 	case stuck == nil:
-		homeless := unschedulable(pod)
-		if homeless == nil {
-			return Verdict{Recheck: left}
-		}
-		if wait <= 0 {
-			return ended(ReasonUnschedulable, homeless.Message, "")
-		}
-		return Verdict{Recheck: wait}
+		return Verdict{Recheck: left}
 	case !stuck.permanent:
 		wait = min(wait, grace-now.Sub(since))
 	default:

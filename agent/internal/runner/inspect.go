@@ -10,6 +10,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubeprober/kubeprober/agent/internal/record"
@@ -39,6 +40,11 @@ func (r *Runner) Inspect(ctx context.Context, g Group, heard func(node string) b
 		verdict := run.Assess(job, pod, meta.Deadline, now, r.Grace)
 		if verdict.Refusal {
 			if verdict, err = r.findRefusal(ctx, job, verdict); err != nil {
+				return Inspection{}, err
+			}
+		}
+		if verdict.Homeless {
+			if verdict, err = r.findLostNode(ctx, meta.Node, verdict); err != nil {
 				return Inspection{}, err
 			}
 		}
@@ -79,6 +85,21 @@ func (r *Runner) findRefusal(ctx context.Context, job *batchv1.Job, verdict run.
 		}
 	}
 	return run.Verdict{Ended: true, Reason: run.ReasonPodRefused, Message: newest.Message}, nil
+}
+
+// findLostNode looks at the node that a pod is pinned to: the scheduler says only that it does not fit.
+func (r *Runner) findLostNode(ctx context.Context, name string, verdict run.Verdict) (run.Verdict, error) {
+	nodes := &corev1.NodeList{}
+	if err := r.Live.List(ctx, nodes, client.MatchingFields{metav1.ObjectNameField: name}); err != nil {
+		return verdict, fmt.Errorf("reading node %s: %w", name, err)
+	}
+	why := "it is gone"
+	if len(nodes.Items) > 0 {
+		if why = run.LostBecause(&nodes.Items[0]); why == "" {
+			return verdict, nil
+		}
+	}
+	return run.Verdict{Ended: true, Reason: run.ReasonNodeLost, Message: fmt.Sprintf("node %s: %s", name, why)}, nil
 }
 
 func eventTime(e *corev1.Event) time.Time {
