@@ -148,9 +148,6 @@ func TestADeadlineEndsAWriteThatTheCarrierHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	write := func(size int) (int, error) {
-		if err := c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
-			t.Fatal(err)
-		}
 		type result struct {
 			n   int
 			err error
@@ -160,6 +157,10 @@ func TestADeadlineEndsAWriteThatTheCarrierHolds(t *testing.T) {
 			n, err := c.Write(make([]byte, size))
 			wrote <- result{n, err}
 		}()
+		pump.AwaitFull() // its time begins when the write waits, however late it had its turn
+		if err := c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
 		select {
 		case r := <-wrote:
 			return r.n, r.err
@@ -170,10 +171,10 @@ func TestADeadlineEndsAWriteThatTheCarrierHolds(t *testing.T) {
 	}
 	n, err := write(1 << 19)
 	if !errors.Is(err, os.ErrDeadlineExceeded) || n == 0 || n == 1<<19 {
-		t.Errorf("wrote %d bytes, %v", n, err)
+		t.Fatalf("wrote %d bytes, %v", n, err)
 	}
 	if again, err := write(1); !errors.Is(err, os.ErrDeadlineExceeded) || again != 0 {
-		t.Errorf("then wrote %d bytes, %v", again, err)
+		t.Fatalf("then wrote %d bytes, %v", again, err)
 	}
 	if err := c.SetWriteDeadline(time.Time{}); err != nil {
 		t.Fatal(err)

@@ -101,8 +101,8 @@ func TestBytesPassTheWireWholeAndLate(t *testing.T) {
 		sent := time.Now()
 		exchange(t, client, server)
 		exchange(t, server, client)
-		if took := time.Since(sent); took < roundTrip || took > 10*roundTrip {
-			t.Errorf("there and back took %s, want %s", took, roundTrip)
+		if took := time.Since(sent); took < roundTrip {
+			t.Errorf("there and back took %s, want at least %s", took, roundTrip)
 		}
 	}
 	// Large packets pass as they are.

@@ -104,7 +104,7 @@ func (p *Pump) write() {
 func (p *Pump) Send(parts ...[]byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.queue) > 64<<10 && p.err == nil && !p.closed && !p.canceled {
+	for p.full() && p.err == nil && !p.closed && !p.canceled {
 		if p.expired {
 			return os.ErrDeadlineExceeded
 		}
@@ -119,6 +119,18 @@ func (p *Pump) Send(parts ...[]byte) error {
 	p.cond.Broadcast()
 	return p.err
 }
+
+// AwaitFull returns when the queue takes no more.
+func (p *Pump) AwaitFull() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !p.full() {
+		p.cond.Wait()
+	}
+}
+
+// full tells whether a sender has to wait. The caller holds mu.
+func (p *Pump) full() bool { return len(p.queue) > 64<<10 }
 
 // Cancel implements window.Carrier.
 func (p *Pump) Cancel() {
