@@ -2,6 +2,7 @@
 #   BINARIES  name=package...   commands that `build` leaves in bin/ at the root of the repository
 #   IMAGES    name=binary[,binary...]...   container images kubeprober/<name>:$(TAG), in the order in which they are built.
 #             images/<name>/Dockerfile of the module is used where it is there, else hack/image/Dockerfile
+#   NESTED    folders that are modules of their own, outside of the workspace; they are vetted, tested, linted and tidied with this one
 #   ENVTEST   yes: the tests need a real API server
 #   TESTPACKAGES   the packages that `test` tests, default all; for a module of which some need more than it gives
 #   APP       the file deployment/$(APP).yaml that `deploy` applies
@@ -22,6 +23,8 @@ module_dir := $(notdir $(CURDIR))
 
 left = $(firstword $(subst =, ,$(1)))
 right = $(lastword $(subst =, ,$(1)))
+# nested runs a command in each nested module.
+nested = $(foreach m,$(NESTED),(cd $(m) && GOWORK=off $(1));)
 
 .PHONY: build build-isolated test lint fmt tidy tidy-check generate manifests image image-names deploy undeploy
 
@@ -38,22 +41,28 @@ $(foreach b,$(BINARIES),$(eval $(call build_binary,$(b))))
 build-isolated: ## Build and vet the module as its users do: without the workspace.
 	GOWORK=off go build ./...
 	GOWORK=off go vet ./...
+	$(call nested,go vet ./...)
 
 test: ## Run the tests with the race detector.
 	$(if $(filter yes,$(ENVTEST)),assets=$$($(hack)/kube/envtest-assets.sh); export KUBEBUILDER_ASSETS=$$assets;) \
 	CGO_ENABLED=1 go test -race $(TESTFLAGS) $(TESTPACKAGES)
+	$(call nested,CGO_ENABLED=1 go test -race $(TESTFLAGS) ./...)
 
 lint: ## Run the linters.
-	golangci=$$($(hack)/tools/tool.sh golangci-lint); $$golangci run --config $(root)/.golangci.yml ./...
+	golangci=$$($(hack)/tools/tool.sh golangci-lint); $$golangci run --config $(root)/.golangci.yml ./...; \
+	$(call nested,$$golangci run --config $(root)/.golangci.yml ./...)
 
 fmt: ## Format the code.
-	golangci=$$($(hack)/tools/tool.sh golangci-lint); $$golangci fmt --config $(root)/.golangci.yml ./...
+	golangci=$$($(hack)/tools/tool.sh golangci-lint); $$golangci fmt --config $(root)/.golangci.yml ./...; \
+	$(call nested,$$golangci fmt --config $(root)/.golangci.yml ./...)
 
 tidy: ## Update go.mod and go.sum.
 	GOWORK=off go mod tidy
+	$(call nested,go mod tidy)
 
 tidy-check: ## Fail when go.mod or go.sum is not tidy.
 	GOWORK=off go mod tidy -diff
+	$(call nested,go mod tidy -diff)
 
 generate:: ## Generate code.
 	@:
