@@ -4,6 +4,7 @@
 package agent
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -24,7 +25,9 @@ import (
 	"golang.org/x/net/nettest"
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/kubeprober/kubeprober/tunnel/internal/link"
 	"github.com/kubeprober/kubeprober/tunnel/internal/protocol"
+	"github.com/kubeprober/kubeprober/tunnel/internal/socket"
 	"github.com/kubeprober/kubeprober/tunnel/internal/window"
 	"github.com/kubeprober/kubeprober/tunnel/internal/window/windowtest"
 )
@@ -38,23 +41,54 @@ func TestMain(m *testing.M) {
 
 const patience = 20 * time.Second
 
-// far is a plain remotedialer server at the far end of an agent's tunnel.
+// far is a remotedialer server at the far end of an agent's tunnel.
 type far struct {
 	server  *remotedialer.Server
 	url     string
 	streams sync.WaitGroup
 }
 
+// newFar has a link answer the pings of agents: remotedialer's own handler of pings races with what it writes.
 func newFar(t *testing.T) *far {
+	t.Helper()
+	return serveFar(t, func(server *remotedialer.Server) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			linked := &linkedWriter{ResponseWriter: w}
+			server.ServeHTTP(linked, r)
+			if linked.conn != nil {
+				linked.conn.Down(net.ErrClosed)
+				linked.conn.Wait()
+			}
+		})
+	})
+}
+
+func serveFar(t *testing.T, handler func(*remotedialer.Server) http.Handler) *far {
 	t.Helper()
 	f := &far{server: remotedialer.New(
 		func(*http.Request) (string, bool, error) { return "far", true, nil },
 		remotedialer.DefaultErrorWriter,
 	)}
-	web := httptest.NewServer(f.server)
+	web := httptest.NewServer(handler(f.server))
 	t.Cleanup(web.Close)
 	f.url = web.URL
 	return f
+}
+
+// linkedWriter gives whoever hijacks its connection one with a link.
+type linkedWriter struct {
+	http.ResponseWriter
+	conn *link.Conn
+}
+
+// Hijack implements http.Hijacker.
+func (w *linkedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, _, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	w.conn = link.New(socket.New(conn, patience, patience, func(error) {}), link.Config{Role: link.Hub, MaxStreams: 1000})
+	return w.conn, bufio.NewReadWriter(bufio.NewReader(w.conn), bufio.NewWriter(w.conn)), w.conn.Arm()
 }
 
 // dial opens a connection as soon as the tunnel is up.

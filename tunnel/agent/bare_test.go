@@ -31,7 +31,7 @@ func TestBareRemotedialerHangsWhenItsReaderLags(t *testing.T) {
 // bareHangs tells whether a write on a bare connection of remotedialer hangs whose reader fell behind and caught up.
 func bareHangs(t *testing.T) bool {
 	t.Helper()
-	f := newFar(t)
+	f := serveFar(t, func(server *remotedialer.Server) http.Handler { return server })
 	local, agentEnd := net.Pipe()
 	header := http.Header{}
 	ws, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(f.url, "http"), header)
