@@ -87,6 +87,9 @@ func Assess(job *batchv1.Job, pod *corev1.Pod, deadline, now time.Time, grace ti
 	}
 	left := deadline.Sub(now)
 	switch {
+	case left > 0 && unseenEnd(job, pod):
+		// The end of the pod wakes us, and says what its containers had to say.
+		return Verdict{Recheck: left}
 	case !cutOff(pod) && (jobCondition(job, batchv1.JobComplete) != nil || pod != nil && pod.Status.Phase == corev1.PodSucceeded):
 		return Verdict{Ended: true, Exited: true}
 	case failed != nil && failed.Reason == batchv1.JobReasonDeadlineExceeded:
@@ -109,6 +112,12 @@ func Assess(job *batchv1.Job, pod *corev1.Pod, deadline, now time.Time, grace ti
 		return assessHomeless(homeless, MetaOf(job).Node != "", left, now, grace)
 	}
 	return assessRunning(pod, left, now, grace)
+}
+
+// unseenEnd tells that Kubernetes has seen the pod of a Job succeed, and the cache has not yet.
+func unseenEnd(job *batchv1.Job, pod *corev1.Pod) bool {
+	return jobCondition(job, batchv1.JobComplete) != nil && pod != nil && pod.DeletionTimestamp == nil &&
+		(pod.Status.Phase == corev1.PodPending || pod.Status.Phase == corev1.PodRunning)
 }
 
 func awaitPod(job *batchv1.Job, left time.Duration, now time.Time, grace time.Duration) Verdict {

@@ -101,8 +101,18 @@ func (r *Runner) explainJob(ctx context.Context, e *jobEnding) error {
 		words := run.Listen(speakers, e.verdict.Exited)
 		e.unread = words.Unread
 		e.statement.Results = words.Results
-		e.statement.Gap = record.Gap{Node: e.meta.Node, Reason: words.Reason, Message: words.Message}
-		e.statement.Gap.Log = tailOf(speakers, words.Container)
+		switch {
+		case words.Reason != "":
+			e.statement.Gap = record.Gap{Node: e.meta.Node, Reason: words.Reason, Message: words.Message, Log: tailOf(speakers, words.Container)}
+		case len(words.Results) > 0 || e.fault.Reason != "":
+			// They, or the fault, are the result.
+			e.statement.Gap = record.Gap{}
+		case e.statement.Failure.Reason != "":
+			e.statement.Gap = e.statement.Failure
+		default:
+			// No run is without a result: the API server would refuse it, again and again.
+			e.statement.Gap.Message = "no end of its containers is known"
+		}
 	}
 	r.addLog(ctx, e, speakers)
 	return nil

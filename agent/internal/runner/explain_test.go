@@ -205,6 +205,21 @@ func TestALogThatCannotBeReadIsWaitedForAWhile(t *testing.T) {
 	}
 }
 
+func TestAnEndThatIsNotSeenYetIsWaitedFor(t *testing.T) {
+	s := &setup{}
+	running := corev1.ContainerStatus{Name: "c", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}
+	job := s.add("", corev1.PodRunning, running)
+	job.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}}
+	if got := s.inspect(t); got.Ending != nil || got.Recheck != time.Hour {
+		t.Errorf("before the deadline: got %+v", got)
+	}
+	job.Annotations[run.DeadlineAnnotation] = now.UTC().Format(time.RFC3339)
+	got := s.inspect(t)
+	if got.Ending == nil || got.Ending.Statements[""].Gap.Reason != run.ReasonNoReport {
+		t.Errorf("at the deadline: got %+v, a run without a result", got.Ending)
+	}
+}
+
 func TestANodeWhoseJobWasRemovedIsExplained(t *testing.T) {
 	nodes := []string{"n1", "n2", "n3", "n4", "n5"}
 	for name, tc := range map[string]struct {
