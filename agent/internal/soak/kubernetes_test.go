@@ -12,8 +12,12 @@ import (
 	"hash/fnv"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,8 +35,12 @@ import (
 type fate struct {
 	// verdict is what the checker reports; empty when it does not.
 	verdict kubeproberv1.CheckerStatus
-	exit    int32
-	reason  string
+	// output is what the checker writes; it is its word when it does not report.
+	output string
+	// said is what the output and the exit code mean; empty when nothing or when it reports.
+	said   kubeproberv1.CheckerStatus
+	exit   int32
+	reason string
 }
 
 // fates are drawn from by weight.
@@ -40,11 +48,13 @@ var fates = []struct {
 	weight int
 	fate
 }{
-	{70, fate{verdict: kubeproberv1.CheckerPass, reason: "Completed"}},
+	{60, fate{verdict: kubeproberv1.CheckerPass, reason: "Completed"}},
 	{12, fate{verdict: kubeproberv1.CheckerError, reason: "Completed"}},
 	{8, fate{exit: 137, reason: "OOMKilled"}},
 	{5, fate{reason: "Completed"}},
-	{5, fate{verdict: kubeproberv1.CheckerPass, exit: 3, reason: "Error"}},
+	{5, fate{reason: "Completed", output: "all is well\n", said: kubeproberv1.CheckerPass}},
+	{5, fate{exit: 1, reason: "Error", output: "it is broken\n", said: kubeproberv1.CheckerError}},
+	{5, fate{verdict: kubeproberv1.CheckerPass, exit: 3, reason: "Error", output: "it went wrong\n"}},
 }
 
 // play is the life of one Job, as far as Kubernetes and the checker in its pod lead it. The ledger's lock guards it.
@@ -81,6 +91,8 @@ type cluster struct {
 }
 
 const (
+	nodeName      = "node-1"
+	podSuffix     = "-pod"
 	actsAtOnce    = 16
 	reportTimeout = 30 * time.Second
 )
@@ -174,16 +186,16 @@ func (c *cluster) collect(ctx context.Context, p *play) error {
 func (c *cluster) startPod(ctx context.Context, p *play) error {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: p.job.Namespace, Name: p.job.Name + "-pod", Labels: p.job.Spec.Template.Labels,
+			Namespace: p.job.Namespace, Name: p.job.Name + podSuffix, Labels: p.job.Spec.Template.Labels,
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(p.job, batchv1.SchemeGroupVersion.WithKind("Job"))},
 		},
 		Spec: *p.job.Spec.Template.Spec.DeepCopy(),
 	}
-	pod.Spec.NodeName = "node-1"
+	pod.Spec.NodeName = nodeName
 	if err := c.api.Create(ctx, pod); err != nil {
 		return fmt.Errorf("making the pod of Job %s: %w", p.job.Name, err)
 	}
-	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}
+	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(c.now)}}
 	if err := c.setPod(ctx, pod, corev1.PodRunning, running); err != nil {
 		return err
 	}
@@ -195,7 +207,7 @@ func (c *cluster) startPod(ctx context.Context, p *play) error {
 
 func (c *cluster) setPod(ctx context.Context, pod *corev1.Pod, phase corev1.PodPhase, state corev1.ContainerState) error {
 	before := pod.DeepCopy()
-	pod.Status.Phase, pod.Status.StartTime = phase, ptr.To(metav1.Now())
+	pod.Status.Phase, pod.Status.StartTime = phase, ptr.To(metav1.NewTime(c.now))
 	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: containerName, State: state}}
 	if err := c.api.Status().Patch(ctx, pod, client.MergeFrom(before)); err != nil {
 		return fmt.Errorf("setting the status of pod %s: %w", pod.Name, err)
@@ -210,8 +222,11 @@ func (c *cluster) endPod(ctx context.Context, p *play) error {
 	}
 	c.ledger.mu.Lock()
 	p.over = true
+	if p.fate.said != "" {
+		p.slot.told = p.fate.said
+	}
 	c.ledger.mu.Unlock()
-	ended := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: p.fate.exit, Reason: p.fate.reason, FinishedAt: metav1.Now()}}
+	ended := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: p.fate.exit, Reason: p.fate.reason, FinishedAt: metav1.NewTime(c.now)}}
 	if err := c.setPod(ctx, p.pod, phase, ended); err != nil {
 		return err
 	}
@@ -232,7 +247,7 @@ func (c *cluster) kill(ctx context.Context, p *play) error {
 }
 
 func (c *cluster) endJob(ctx context.Context, p *play, kind batchv1.JobConditionType, reason string) error {
-	before, now := p.job, metav1.Now()
+	before, now := p.job, metav1.NewTime(c.now)
 	job := before.DeepCopy()
 	job.Status.StartTime = &now
 	first := batchv1.JobFailureTarget
@@ -288,7 +303,7 @@ func (c *cluster) report(ctx context.Context, p *play) error {
 	defer c.ledger.mu.Unlock()
 	switch response.StatusCode {
 	case http.StatusOK:
-		p.reported, p.slot.acknowledged = true, p.fate.verdict
+		p.reported, p.slot.told = true, p.fate.verdict
 	case http.StatusGone:
 		p.reported = true
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
@@ -296,6 +311,44 @@ func (c *cluster) report(ctx context.Context, p *play) error {
 		c.ledger.fault("the report of Job %s was answered %d %s", p.job.Name, response.StatusCode, said)
 	}
 	return nil
+}
+
+// serveLogs is the kubelet of the only node, as far as it serves the logs of containers.
+func (c *cluster) serveLogs(ctx context.Context) (*httptest.Server, error) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) {
+		job := strings.TrimSuffix(r.PathValue("pod"), podSuffix)
+		c.ledger.mu.Lock()
+		var output string
+		for _, p := range c.ledger.plays {
+			if p.job.Name == job {
+				output = p.fate.output
+			}
+		}
+		c.ledger.mu.Unlock()
+		// An agent that has crashed does not read it.
+		_, _ = io.WriteString(w, output)
+	})
+	kubelet := httptest.NewTLSServer(mux)
+	address, port, err := net.SplitHostPort(kubelet.Listener.Addr().String())
+	if err != nil {
+		return kubelet, err
+	}
+	number, err := strconv.ParseInt(port, 10, 32)
+	if err != nil {
+		return kubelet, err
+	}
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName}}
+	if err := c.api.Create(ctx, node); err != nil {
+		return kubelet, fmt.Errorf("making node %s: %w", nodeName, err)
+	}
+	before := node.DeepCopy()
+	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: address}}
+	node.Status.DaemonEndpoints.KubeletEndpoint.Port = int32(number)
+	if err := c.api.Status().Patch(ctx, node, client.MergeFrom(before)); err != nil {
+		return kubelet, fmt.Errorf("setting the address of node %s: %w", nodeName, err)
+	}
+	return kubelet, nil
 }
 
 // environmentOf is the plain environment of the first container of a Job.

@@ -46,9 +46,9 @@ type account struct {
 type slot struct {
 	due  time.Time
 	jobs []types.UID
-	// acknowledged is what the receiver has acknowledged; empty before.
-	acknowledged kubeproberv1.CheckerStatus
-	record       *kubeproberv1.RunRecord
+	// told is the result that the receiver has acknowledged, or that the container has left behind; empty before.
+	told   kubeproberv1.CheckerStatus
+	record *kubeproberv1.RunRecord
 	// ended tells that a Job of it has ended, so that a record must follow.
 	ended bool
 	// chance tells that an agent ran, and had no other run of the probe under way, while this was the latest due time.
@@ -221,8 +221,8 @@ func (l *ledger) behind(by time.Time, runs bool) string {
 
 // counts is what the soak prints.
 type counts struct {
-	due, folded, started, recorded, acknowledged      int
-	doubled, missing, unexplained, misjudged, unended int
+	due, folded, started, recorded, told         int
+	doubled, missing, unexplained, lost, unended int
 }
 
 // outage is a time without an agent.
@@ -270,13 +270,13 @@ func (l *ledger) settleSlot(c *counts, a *account, s *slot, outages []outage) {
 			l.fault("the run of %s that was due at %s was left out, and an agent ran", a.name, s.due)
 		}
 	}
-	if s.acknowledged == "" {
+	if s.told == "" {
 		return
 	}
-	c.acknowledged++
-	if s.record != nil && (s.record.Total != 1 || s.record.Status.Severity() < s.acknowledged.Severity()) {
-		c.misjudged++
-		l.fault("the run of %s that was due at %s reported %s, and is recorded as %s with %d checkers", a.name, s.due,
-			s.acknowledged, s.record.Status, s.record.Total)
+	c.told++
+	if s.record != nil && (s.record.Total != 1 || s.record.Status.Severity() < s.told.Severity()) {
+		c.lost++
+		l.fault("the run of %s that was due at %s said %s, and is recorded as %s with %d checkers", a.name, s.due,
+			s.told, s.record.Status, s.record.Total)
 	}
 }

@@ -76,7 +76,7 @@ type phase struct {
 }
 
 var (
-	shortPlan = plan{probes: 30, crashes: 4, length: 150 * time.Second, away: 75, phases: []phase{{1, false}, {2, false}}}
+	shortPlan = plan{probes: 30, crashes: 4, length: 150 * time.Second, away: 90, phases: []phase{{1, false}, {2, false}}}
 	fullPlan  = plan{probes: 200, crashes: 20, length: 10 * time.Minute, away: 150, phases: []phase{{1, false}, {2, false}, {2, true}}}
 )
 
@@ -156,6 +156,9 @@ func newSoak(t *testing.T, p plan, seed uint64) *soak {
 	}
 	ctx := t.Context()
 	s.must(s.api.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.site.namespace}}))
+	kubelet, err := s.cluster.serveLogs(ctx)
+	t.Cleanup(kubelet.Close)
+	s.must(err)
 	informers, err := cache.New(config, cache.Options{Scheme: scheme, DefaultNamespaces: map[string]cache.Config{s.site.namespace: {}}})
 	s.must(err)
 	s.createProbes(ctx)
@@ -518,8 +521,8 @@ func (s *soak) print() {
 		{"doubled", s.counts.doubled},
 		{"missing", s.counts.missing},
 		{"left-out-while-up", s.counts.unexplained},
-		{"reports-acknowledged", s.counts.acknowledged},
-		{"reports-lost", s.counts.misjudged},
+		{"results-acknowledged", s.counts.told},
+		{"results-lost", s.counts.lost},
 		{"jobs-left", s.jobsLeft},
 		{"pods-left", s.podsLeft},
 	} {
